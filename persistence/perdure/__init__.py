@@ -1,0 +1,33 @@
+"""Akka.Persistence in Python: the values, the contracts of backends, and (in later editions) persistent actors."""
+
+from . import errors as errors
+from ._arguments import MAX_SEQUENCE_NR as MAX_SEQUENCE_NR
+from ._arguments import MAX_TIMESTAMP as MAX_TIMESTAMP
+from ._arguments import check_delete as check_delete
+from ._arguments import check_number as check_number
+from ._arguments import check_persistence_id as check_persistence_id
+from ._arguments import check_read_highest as check_read_highest
+from ._arguments import check_replay as check_replay
+from ._arguments import check_sequence_nr as check_sequence_nr
+from ._backend import Backend as Backend
+from ._backend import Claims as Claims
+from ._backend import Location as Location
+from ._backend import Storage as Storage
+from ._discovery import BrokenBackend as BrokenBackend
+from ._discovery import UnknownBackend as UnknownBackend
+from ._discovery import installed_backends as installed_backends
+from ._discovery import load_backend as load_backend
+from ._events import AtomicWrite as AtomicWrite
+from ._events import Payload as Payload
+from ._events import PersistentRepr as PersistentRepr
+from ._events import SelectedSnapshot as SelectedSnapshot
+from ._events import SnapshotMetadata as SnapshotMetadata
+from ._events import SnapshotSelectionCriteria as SnapshotSelectionCriteria
+from ._events import WriteRejected as WriteRejected
+from ._events import unstorable_text as unstorable_text
+from ._inspection import IdSummary as IdSummary
+from ._inspection import Inspection as Inspection
+from ._journal import Journal as Journal
+from ._journal import NoJournal as NoJournal
+from ._snapshots import NoSnapshotStore as NoSnapshotStore
+from ._snapshots import SnapshotStore as SnapshotStore

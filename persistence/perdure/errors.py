@@ -1,0 +1,67 @@
+"""The exceptions of Perdure. Anything else that escapes an operation means: outcome unknown.
+
+    PerdureError
+    ├── OpenFailed            a location could not be opened: not a database, no permission, wrong settings
+    ├── StorageClosed         an operation other than a write, after the storage was closed
+    ├── Unreadable            an event or snapshot is there and cannot be read
+    └── WriteFailed           a write of which provably nothing is stored
+        └── SequenceConflict  ... because a number of it is at or below the highest one
+
+A rejected write is not here: it is a value (`WriteRejected`), for the writer goes on. Bad arguments are `ValueError`.
+"""
+
+from __future__ import annotations
+
+
+class PerdureError(Exception):
+    """The root of all exceptions that Perdure raises on purpose."""
+
+
+class OpenFailed(PerdureError):
+    """A location could not be opened. The message names location, cause and way out; nothing was changed."""
+
+
+class StorageClosed(PerdureError):
+    """The storage was closed before this operation began. A write raises `WriteFailed` instead, which says more."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"{operation}: the storage is closed; open its location again")
+        self.operation = operation
+
+
+class Unreadable(PerdureError):
+    """An event or a snapshot exists and cannot be read: damaged, or written in a form that this backend does not know.
+
+    Raised instead of leaving it out: a shorter stream or a missing snapshot would be taken for the truth. (J-60, S-26)
+    """
+
+    def __init__(self, what: str, persistence_id: str, sequence_nr: int, reason: str) -> None:
+        super().__init__(f"{what} {sequence_nr} of {persistence_id!r} cannot be read: {reason}")
+        self.what = what
+        self.persistence_id = persistence_id
+        self.sequence_nr = sequence_nr
+        self.reason = reason
+
+
+class WriteFailed(PerdureError):
+    """Nothing of this call is stored, and nothing of it will appear later. (J-05)
+
+    Raise it only when that is certain. Where it is not (a lost connection, a timeout, a commit without an answer), let
+    the original exception through: the caller then treats the outcome as unknown.
+    """
+
+
+class SequenceConflict(WriteFailed):
+    """A write used a number at or below the highest one of its persistence id; the stored events stay. (J-16)
+
+    What a second writer of the same id gets. `highest_sequence_nr` is what the journal held when it refused.
+    """
+
+    def __init__(self, persistence_id: str, sequence_nr: int, highest_sequence_nr: int) -> None:
+        super().__init__(
+            f"sequence_nr {sequence_nr} of {persistence_id!r} is taken: the highest is {highest_sequence_nr}; "
+            f"another writer was here, recover before writing again"
+        )
+        self.persistence_id = persistence_id
+        self.sequence_nr = sequence_nr
+        self.highest_sequence_nr = highest_sequence_nr

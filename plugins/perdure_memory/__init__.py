@@ -1,0 +1,63 @@
+"""The backend in memory: the reference of meaning, written to be read beside the contracts. Keeps nothing for good."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+from perdure import Backend, Claims, Location, Storage
+
+from ._journal import MemoryJournal as MemoryJournal
+from ._journal import Shelf
+from ._snapshots import MemorySnapshotStore as MemorySnapshotStore
+from ._snapshots import SnapshotShelf
+
+
+class World:
+    """All that is kept at one location. It lives as long as the `Location` object does."""
+
+    def __init__(self) -> None:
+        self.events = Shelf()
+        self.snapshots = SnapshotShelf()
+
+
+_worlds: WeakKeyDictionary[Location, World] = WeakKeyDictionary()
+
+
+def memory_backend(offset_step: int = 1) -> Backend:
+    """The backend in memory. `offset_step` above 1 leaves gaps between the offsets of events, as many databases do."""
+    if offset_step < 1:
+        raise ValueError(f"offset_step {offset_step} is out of range; 1 or more is allowed")
+
+    @asynccontextmanager
+    async def open_memory(location: Location) -> AsyncIterator[Storage]:
+        world = _worlds.setdefault(location, World())
+        journal = MemoryJournal(world.events, location.clock, offset_step)
+        snapshots = MemorySnapshotStore(world.snapshots, location.clock)
+        try:
+            yield Storage(journal, snapshots)
+        finally:
+            journal.closed = snapshots.closed = True
+
+    return Backend(
+        name="memory",
+        open=open_memory,
+        claims=Claims(atomic_batch=None, survives_close=True, shared=True),
+        version="in this process",
+        settings={"offset_step": str(offset_step)},
+        configured=_configured,
+    )
+
+
+def _configured(settings: Mapping[str, str]) -> Backend:
+    unknown = settings.keys() - {"offset_step"}
+    if unknown:
+        raise ValueError(f"memory has no setting {', '.join(sorted(unknown))}; it has: offset_step")
+    text = settings["offset_step"]
+    if not text.isdecimal():
+        raise ValueError(f"offset_step {text!r} is not a whole number")
+    return memory_backend(int(text))
+
+
+backend = memory_backend()

@@ -1,0 +1,71 @@
+"""`perdure replay`: run one program again, step by step, and say where it deviates."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ..examiner import Examiner, Trial
+from ..judge import disagreement, unmet_claim
+from ..packs import SUFFIX
+from ..program import Program
+from ..scenario_text import read_scenario
+from ..stage import KitFault
+from ..verdict import EXIT_KIT_FAULT, EXIT_OK, EXIT_VIOLATED
+from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance, programs, usage_errors
+
+
+@click.command()
+@click.argument("scenario", metavar="SCENARIO|WITNESS")
+@click.option("--backend", required=True, help="The backend to run it on.")
+@click.option("--conformance", type=click.Path(path_type=Path), help="Claims and waivers [conformance.toml].")
+@click.option(
+    "--limit", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds an operation may take."
+)
+@backend_settings
+def replay(scenario: str, backend: str, conformance: Path | None, limit: float, settings: tuple[str, ...]) -> None:
+    """Run an installed SCENARIO by its name, or a WITNESS or other scenario file by its path."""
+    program = _program(scenario)
+    chosen = chosen_backend(backend, settings)
+    claims = chosen_conformance(conformance).claims_of(chosen.claims)
+    unmet = unmet_claim(program, claims)
+    if unmet:
+        raise Usage(f"{program.name} asks for {unmet}, which {backend} does not claim")
+    try:
+        with Examiner(chosen, claims, limit) as examiner:
+            trial = examiner.try_alone(program)
+    except KitFault as fault:
+        click.echo(f"KIT FAULT  {fault}")
+        sys.exit(EXIT_KIT_FAULT)
+    _show(program, trial)
+    sys.exit(EXIT_VIOLATED if trial.deviations else EXIT_OK)
+
+
+def _program(name: str) -> Program:
+    path = Path(name)
+    if path.suffix == SUFFIX or path.is_file():
+        with usage_errors():
+            program = read_scenario(path)
+        wrong = disagreement(program)
+        if wrong:
+            raise Usage(f"{path}: {wrong}")
+        return program
+    for program in programs():
+        if program.name == name:
+            return program
+    raise Usage(f"no scenario {name!r}: neither a file nor installed; 'perdure explain RULE' names those of a rule")
+
+
+def _show(program: Program, trial: Trial) -> None:
+    wrong = {deviation.number: deviation for deviation in trial.deviations}
+    width = max(len(str(step.operation)) for step in program.steps)
+    for number, (step, seen) in enumerate(zip(program.steps, trial.execution.observations, strict=False), 1):
+        client = f"{step.client}: " if step.client else ""
+        deviation = wrong.get(number)
+        observed = trial.told(deviation.observed if deviation else str(seen.outcome))
+        line = f"{number:>3}  {client}{step.operation!s:<{min(width, 60)}}  {observed}"
+        click.echo(f"{line}   ✗ allowed: {trial.told(deviation.allowed)}" if deviation else line)
+    rules = sorted({rule for deviation in trial.deviations for rule in deviation.rules})
+    click.echo(f"VIOLATED  {' '.join(rules)}" if rules else f"nothing deviates in {len(program.steps)} steps")

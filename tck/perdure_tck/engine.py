@@ -1,0 +1,234 @@
+"""The engine: from a backend and a selection of rules to a run, with one word for every rule."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+
+import msgspec
+from perdure import Backend, Claims
+
+from .conformance import Conformance, Waiver
+from .document import FORMAT, Awaiting, BackendFacts, Fault, Footer, Header, RuleResult, Run, Witness
+from .examiner import Examiner, Finding
+from .judge import FULL_CLAIMS, disagreement, unmet_claim
+from .packs import digest
+from .program import Program
+from .rules import EDITION, Rule, all_rules
+from .stage import KitFault
+from .verdict import Word, exit_code
+
+Progress = Callable[[int, int, str], None]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be judged. `rules` empty means all of the edition; `level` core leaves out heavy programs."""
+
+    programs: Sequence[Program]
+    rules: tuple[str, ...] = ()
+    level: str = "core"
+    conformance: Conformance = Conformance()
+    operation_limit_s: float = 5.0
+    open_limit_s: float = 60.0
+    partial: bool = False
+    today: datetime.date
+    command: str = ""
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """One program as it concerns one backend: the claim that the backend lacks for it, or ""."""
+
+    program: Program
+    unmet: str
+
+
+class _Evidence:
+    """All that was found, by program, and what ended the run if something did."""
+
+    def __init__(self) -> None:
+        self.findings: dict[str, Finding] = {}
+        self.probes: dict[str, Finding] = {}
+        self.fault: KitFault | None = None
+        self.offers = {"journal": True, "snapshots": True}
+
+    def witnesses_against(self, rule_id: str) -> tuple[Witness, ...]:
+        """The witnesses against a rule, shortest first, from whichever program; probes do not count."""
+        found = [witness for finding in self.findings.values() for witness in finding.witnesses]
+        return tuple(sorted((one for one in found if rule_id in one.rules), key=lambda one: len(one.steps)))
+
+    def blamed(self) -> set[str]:
+        return {
+            rule_id for finding in self.findings.values() for witness in finding.witnesses for rule_id in witness.rules
+        }
+
+
+def conduct(backend: Backend, request: Request, progress: Progress = lambda *_: None) -> Run:
+    """Judge a backend. Never raises for what the backend does; what it cannot judge is in the run as such."""
+    started = time.monotonic()
+    claims = request.conformance.claims_of(backend.claims)
+    rules = [rule for rule in all_rules().values() if rule.judged and (not request.rules or rule.id in request.rules)]
+    cases = _cases(rules, claims, request)
+    evidence = _Evidence()
+    with Examiner(backend, claims, request.operation_limit_s, request.open_limit_s) as examiner:
+        _gather(examiner, cases, evidence, progress)
+    blamed = evidence.blamed()
+    named = [rule for rule in all_rules().values() if rule in rules or (rule.judged and rule.id in blamed)]
+    results = [_result(rule, cases, claims, evidence, request) for rule in named]
+    return _run(backend, claims, request, results, evidence, time.monotonic() - started)
+
+
+def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Case]:
+    wanted = {rule.id: rule for rule in rules}
+    cases = []
+    for program in request.programs:
+        about = [wanted[rule_id] for rule_id in program.rules if rule_id in wanted]
+        if about and (program.level == "core" or request.level == "full"):
+            cases.append(_Case(program, unmet_claim(program, claims)))
+    return cases
+
+
+def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
+    """Run every program once; one that the claims excuse runs as a probe. Stops at the first fault of the kit."""
+    try:
+        journal, snapshots = examiner.offers()
+        evidence.offers = {"journal": journal, "snapshots": snapshots}
+        for number, case in enumerate(cases, 1):
+            progress(number, len(cases), case.program.name)
+            if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
+                continue
+            _refuse_contradiction(case.program)
+            if case.unmet:
+                wider = _widened(case.program, examiner.claims)
+                evidence.probes[case.program.name] = examiner.examine(case.program, wider)
+            else:
+                evidence.findings[case.program.name] = examiner.examine(case.program)
+    except KitFault as fault:
+        evidence.fault = fault
+
+
+def _refuse_contradiction(program: Program) -> None:
+    wrong = disagreement(program)
+    if wrong:
+        raise KitFault(f"scenario {program.name} contradicts the model: {wrong}")
+
+
+def _widened(program: Program, claims: Claims) -> Claims:
+    """The claims of a backend that may be asked this program, and no more than these."""
+    while unmet := unmet_claim(program, claims):
+        claims = msgspec.structs.replace(claims, **{unmet: getattr(FULL_CLAIMS, unmet)})
+    return claims
+
+
+def _result(rule: Rule, cases: Sequence[_Case], claims: Claims, evidence: _Evidence, request: Request) -> RuleResult:
+    mine = [case for case in cases if rule.id in case.program.rules]
+    judged = [case for case in mine if not case.unmet]
+    coverage: Counter[str] = Counter()
+    for case in judged:
+        finding = evidence.findings.get(case.program.name)
+        coverage += Counter(finding.coverage if finding else {})
+    word, reason = _word(rule, mine, judged, coverage, claims, evidence)
+    waiver = next((one for one in request.conformance.waiver if one.rule == rule.id), None)
+    if waiver is not None:
+        word, reason = _waived(waiver, word, reason, request.today)
+    witnesses = evidence.witnesses_against(rule.id) if word in (Word.VIOLATED, Word.WAIVED) else ()
+    return RuleResult(
+        id=rule.id,
+        level=rule.level,
+        chapter=rule.chapter,
+        sentence=rule.sentence,
+        check=rule.check,
+        word=word,
+        reason=reason,
+        scenarios=tuple(case.program.name for case in mine),
+        coverage={name: coverage[name] for name in rule.floor},
+        floor=rule.floor,
+        witnesses=witnesses,
+    )
+
+
+def _word(
+    rule: Rule,
+    mine: Sequence[_Case],
+    judged: Sequence[_Case],
+    coverage: Counter[str],
+    claims: Claims,
+    evidence: _Evidence,
+) -> tuple[Word, str]:
+    """The word for one rule, strongest reason first, and the reason in words."""
+    if not evidence.offers[rule.chapter]:
+        return Word.UNSUPPORTED, f"the backend offers no {rule.chapter}"
+    if rule.claim and not getattr(claims, rule.claim):
+        return Word.UNSUPPORTED, _probed(rule.claim, rule, mine, evidence)
+    violations = {one.scenario for one in evidence.witnesses_against(rule.id)}
+    if violations:
+        return Word.VIOLATED, f"seen in {len(violations)} scenarios"
+    if evidence.fault and any(case.program.name not in evidence.findings for case in judged):
+        return Word.KIT_FAULT, str(evidence.fault)
+    if mine and not judged:
+        return Word.UNSUPPORTED, _probed(mine[0].unmet, rule, mine, evidence)
+    missing = [f"{name} {coverage[name]} of {least}" for name, least in rule.floor.items() if coverage[name] < least]
+    if missing:
+        return Word.UNPROVEN, f"not exercised enough: {', '.join(missing)}"
+    return Word.CONFORMS, f"{len(judged)} scenarios"
+
+
+def _probed(claim: str, rule: Rule, mine: Sequence[_Case], evidence: _Evidence) -> str:
+    findings = [evidence.probes[case.program.name] for case in mine if case.program.name in evidence.probes]
+    held = findings and not any(rule.id in witness.rules for finding in findings for witness in finding.witnesses)
+    if held:
+        return f"{claim} is not claimed, yet it held in {len(findings)} scenarios: you may claim it"
+    return f"{claim} is not claimed, and a probe confirmed that"
+
+
+def _waived(waiver: Waiver, word: Word, reason: str, today: datetime.date) -> tuple[Word, str]:
+    """A waiver turns VIOLATED into WAIVED, and is itself red when it is out of date or not needed."""
+    if word in (Word.KIT_FAULT, Word.NOT_RUN, Word.UNPROVEN):
+        return word, reason
+    if word is not Word.VIOLATED:
+        return Word.VIOLATED, f"waived until {waiver.until}, yet it ends in {word}: remove the waiver"
+    if not waiver.in_force(today):
+        return Word.VIOLATED, f"{reason}; its waiver expired on {waiver.until} ({waiver.link})"
+    return Word.WAIVED, f"{waiver.reason} ({waiver.link}, until {waiver.until})"
+
+
+def _run(
+    backend: Backend,
+    claims: Claims,
+    request: Request,
+    results: Sequence[RuleResult],
+    evidence: _Evidence,
+    duration_s: float,
+) -> Run:
+    counts = Counter(result.word for result in results)
+    header = Header(
+        format=FORMAT,
+        kit=version("perdure"),
+        edition=EDITION,
+        level=request.level,
+        corpus=digest(request.programs),
+        backend=BackendFacts(backend.name, backend.version, dict(backend.settings), msgspec.structs.asdict(claims)),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=request.command,
+    )
+    faults = (Fault(str(evidence.fault), repr(evidence.fault.__cause__)),) if evidence.fault else ()
+    footer = Footer(
+        counts={word: counts[word] for word in Word},
+        exit_code=exit_code(counts, request.partial),
+        programs=len(evidence.findings) + len(evidence.probes),
+        operations=sum(one.operations for one in (*evidence.findings.values(), *evidence.probes.values())),
+        duration_s=round(duration_s, 3),
+    )
+    return Run(header, tuple(results), tuple(_awaiting(request)), faults, footer)
+
+
+def _awaiting(request: Request) -> Iterable[Awaiting]:
+    for rule in all_rules().values():
+        if not rule.judged and (not request.rules or rule.id in request.rules):
+            reason = f"untestable: {rule.untestable}" if rule.untestable else f"will be judged with {rule.needs}"
+            yield Awaiting(rule.id, rule.sentence, reason)

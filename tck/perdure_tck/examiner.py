@@ -1,0 +1,172 @@
+"""The examiner: runs programs on one backend and says what each of them proves.
+
+Programs share one location and are told apart by a prefix on their ids; one that needs a location of its own, and one
+that follows a deviation, gets a fresh one. A result is kept, so that a program that is about several rules runs once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+
+import msgspec
+from perdure import Backend, Claims, NoJournal, NoSnapshotStore
+
+from .document import ShownStep, Witness
+from .history import Execution
+from .judge import Deviation, judge
+from .outcomes import NoAnswer
+from .preflight import shape_fault
+from .program import Program
+from .runner import Limits, execute
+from .scenario_text import show
+from .shrink import shrink
+from .stage import KitFault, Stage
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one program proved: the witnesses against rules, what it exercised, and how many operations it took."""
+
+    program: str
+    witnesses: tuple[Witness, ...]
+    coverage: Mapping[str, int]
+    operations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run of one program, judged: with its prefix, which is taken out of all that people read."""
+
+    program: Program
+    prefix: str
+    execution: Execution
+    deviations: tuple[Deviation, ...]
+    coverage: Mapping[str, int]
+
+    def told(self, text: str) -> str:
+        return text.replace(self.prefix, "") if self.prefix else text
+
+
+class Examiner:
+    """Examines one backend. Use it as a context manager; leaving it closes what is open.
+
+    Raises `KitFault` where the backend cannot be opened or closed.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        claims: Claims | None = None,
+        operation_limit_s: float = 5.0,
+        open_limit_s: float = 60.0,
+    ) -> None:
+        self.backend = backend
+        self.claims = claims or backend.claims
+        self._limits = Limits(operation_limit_s)
+        self._open_limit_s = open_limit_s
+        self._stage: Stage | None = None
+        self._trials = 0
+        self._findings: dict[tuple[str, Claims], Finding] = {}
+
+    def __enter__(self) -> Examiner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave_stage()
+
+    def offers(self) -> tuple[bool, bool]:
+        """Whether the backend offers a journal, and a snapshot store. `KitFault` if either lacks a method."""
+        stage = self._shared_stage()
+        stage.open()
+        storage = stage.run(stage.storage())
+        fault = shape_fault(storage)
+        if fault:
+            raise KitFault(f"{self.backend.name}: {fault}")
+        return not isinstance(storage.journal, NoJournal), not isinstance(storage.snapshots, NoSnapshotStore)
+
+    def examine(self, program: Program, claims: Claims | None = None) -> Finding:
+        """Run and judge a program once; the same question gets the same answer.
+
+        `claims` asks what would be if the backend claimed this.
+        """
+        held = claims or self.claims
+        key = program.name, held
+        if key not in self._findings:
+            self._findings[key] = self._examine(program, held)
+        return self._findings[key]
+
+    def _examine(self, program: Program, claims: Claims) -> Finding:
+        trial = self._try_shared(program, claims)
+        if trial.deviations:
+            self._leave_stage()  # whatever went wrong there must not colour the next program
+        witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
+        return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
+
+    def _try_shared(self, program: Program, claims: Claims) -> Trial:
+        if program.own_location:
+            return self.try_alone(program, claims)
+        return self._try(program, claims, self._shared_stage())
+
+    def try_alone(self, program: Program, claims: Claims | None = None) -> Trial:
+        """Run and judge a program on a fresh location."""
+        stage = Stage(self.backend, program.page_size, self._open_limit_s)
+        try:
+            return self._try(program, claims or self.claims, stage)
+        finally:
+            _close_after(stage)
+
+    def _try(self, program: Program, claims: Claims, stage: Stage) -> Trial:
+        self._trials += 1
+        prefix = "" if program.private else f"k{self._trials}-"
+        concrete = program.with_prefix(prefix)
+        execution = execute(concrete, stage, self._limits)
+        judgement = judge(concrete, execution, claims, stage.page_size)
+        return Trial(concrete, prefix, execution, judgement.deviations, judgement.coverage)
+
+    def _witness(self, program: Program, trial: Trial, deviation: Deviation, claims: Claims) -> Witness:
+        """The smallest history that breaks the same rules at its last step."""
+
+        def breaks(candidate: Program) -> bool:
+            tried = self.try_alone(candidate, claims)
+            return any(one.rules == deviation.rules and one.number == len(candidate.steps) for one in tried.deviations)
+
+        cut = msgspec.structs.replace(program, steps=program.steps[: deviation.number])
+        if isinstance(trial.execution.observations[deviation.number - 1].outcome, NoAnswer):
+            return self._shown(cut, trial, deviation, 1)  # each further try would cost the whole limit again
+        smallest, tries = shrink(cut, breaks)
+        last = self.try_alone(smallest, claims)
+        found = next((one for one in last.deviations if one.rules == deviation.rules), None)
+        if found is None:  # seen on the shared location, not alone: show what was seen
+            return self._shown(cut, trial, deviation, tries)
+        return self._shown(smallest, last, found, tries)
+
+    def _shown(self, program: Program, trial: Trial, deviation: Deviation, tries: int) -> Witness:
+        steps = [
+            ShownStep(step.client, str(step.operation), trial.told(str(seen.outcome)))
+            for step, seen in zip(program.steps, trial.execution.observations, strict=False)
+        ]
+        wrong = ShownStep(
+            steps[-1].client, steps[-1].operation, trial.told(deviation.observed), trial.told(deviation.allowed)
+        )
+        prose = f"The smallest history found that breaks {' '.join(deviation.rules)} on {self.backend.name}."
+        text = show(
+            msgspec.structs.replace(program, prose=f"{prose}\nShrunk from {program.name}.", rules=deviation.rules)
+        )
+        return Witness(program.name, deviation.rules, (*steps[:-1], wrong), text, tries)
+
+    def _shared_stage(self) -> Stage:
+        if self._stage is None:
+            self._stage = Stage(self.backend, open_limit_s=self._open_limit_s)
+        return self._stage
+
+    def _leave_stage(self) -> None:
+        if self._stage is not None:
+            stage, self._stage = self._stage, None
+            _close_after(stage)
+
+
+def _close_after(stage: Stage) -> None:
+    """Close a stage whose backend may be past answering; what matters was found before."""
+    with contextlib.suppress(KitFault):
+        stage.close()

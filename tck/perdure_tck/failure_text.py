@@ -1,0 +1,68 @@
+"""What a person reads about a violated rule: the sentence, the smallest history, what is allowed, how to repeat it.
+
+One text for the terminal, for pytest and for reports: nothing that is not needed to mend it, time flowing down, one
+column for each client. At most fifteen lines.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from .document import RuleResult, ShownStep, Witness
+
+LINES_MAX = 15
+WIDTH = 110
+
+
+def block(result: RuleResult, backend: str, also: Sequence[str] = ()) -> str:
+    """The block of one violated rule; `also` are rules that fell with it and get no block of their own."""
+    if not result.witnesses:
+        return f"{result.word}  {result.id}  {result.sentence}\n  {result.reason}"
+    witness = result.witnesses[0]
+    history = list(_history(witness))
+    rest = list(_advice(result, witness, backend, also))
+    room = LINES_MAX - 4 - len(rest)
+    if len(history) > room:
+        history = [*history[: room - 3], "       …", *history[-2:]]
+    return "\n".join(
+        [
+            f"{result.word}  {result.id}  {textwrap.shorten(result.sentence, 140, placeholder='…')}",
+            "",
+            f"  smallest history that breaks it ({witness.tries} tried; scenario {witness.scenario})",
+            *history,
+            "",
+            *rest,
+        ]
+    )
+
+
+def _history(witness: Witness) -> Iterator[str]:
+    clients = sorted({step.client for step in witness.steps})
+    widths = {client: max(len(step.operation) for step in witness.steps if step.client == client) for client in clients}
+    widths = {client: min(width, 60) for client, width in widths.items()}
+    if len(clients) > 1:
+        yield "        " + "  ".join(f"{client or 'a':<{widths[client]}}" for client in clients)
+    for number, step in enumerate(witness.steps, 1):
+        cells = "  ".join(f"{step.operation if step.client == client else '':<{widths[client]}}" for client in clients)
+        yield _cut(f"    {number:>2}  {cells}  {_outcome(step)}".rstrip())
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= 2 * WIDTH else f"{line[: 2 * WIDTH - 1]}…"
+
+
+def _outcome(step: ShownStep) -> str:
+    return f"{step.observed}   ✗ allowed: {step.allowed}" if step.allowed else step.observed
+
+
+def _advice(result: RuleResult, witness: Witness, backend: str, also: Sequence[str]) -> Iterator[str]:
+    if result.check:
+        yield "  check    " + textwrap.shorten("; ".join(result.check), WIDTH, placeholder="…")
+    if also:
+        yield f"  falls with it  {' '.join(also)}"
+    if witness.file:
+        yield f"  replay   perdure replay {witness.file} --backend {backend}"
+    else:
+        yield f"  replay   perdure replay {witness.scenario} --backend {backend}"
+    yield f"  explain  perdure explain {result.id}"

@@ -1,0 +1,231 @@
+"""The sequential checker: a pure function from a program that was run to what it proves.
+
+It walks the model along the observations. A deviation is blamed on the rule that names it: one in a single field of an
+event (its time, its tags) on the rule of that field, and the walk goes on; any other on the rules of the program, and
+the walk ends there, since from then on the model no longer knows what is stored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot
+
+from . import model
+from .coverage import count
+from .history import Execution
+from .model import START_OF_CLOCK, NeedsClaim, State, Transition
+from .operations import AnyOperation, SaveSnapshot, Write
+from .outcomes import AnyOutcome, Damaged, Events, Failed, Invalid, Loaded
+from .program import Program
+
+FIELD_RULES: Mapping[str, tuple[str, ...]] = {
+    "payload": ("J-23", "J-27"),
+    "timestamp": ("J-20",),
+    "writer_uuid": ("J-19",),
+    "manifest": ("J-21",),
+    "tags": ("J-22",),
+    "metadata": ("J-35",),
+    "snapshot": ("S-29", "S-28", "S-30"),
+    "snapshot timestamp": ("S-14", "S-13"),
+}
+"""The rules about a single field; the first is blamed unless the program is about another of them."""
+
+
+class Deviation(msgspec.Struct, frozen=True):
+    """One place where what was observed is not what is allowed: the step (from 1), and the rules to blame."""
+
+    number: int
+    rules: tuple[str, ...]
+    observed: str
+    allowed: str
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What one execution proves: where it deviates, and what it exercised of what is right."""
+
+    deviations: tuple[Deviation, ...]
+    coverage: Mapping[str, int]
+
+
+def unmet_claim(program: Program, claims: Claims) -> str:
+    """The claim for want of which this program cannot be asked of a backend, or "".
+
+    Either an operation needs an ability, or the outcome that the program expects is that of a backend that claims more.
+    """
+    try:
+        wrong = _disagreement(program, claims)
+    except NeedsClaim as needed:
+        return needed.claim
+    if not wrong:
+        return ""
+    for name in Claims.__struct_fields__:
+        wider = msgspec.structs.replace(claims, **{name: getattr(FULL_CLAIMS, name)})
+        if getattr(claims, name) != getattr(FULL_CLAIMS, name) and not _disagreement(program, wider):
+            return name
+    return ""
+
+
+FULL_CLAIMS = Claims(survives_close=True, shared=True, kill_durable=True, power_durable="yes")
+"""The claims of a backend that promises everything."""
+
+
+def disagreement(program: Program) -> str:
+    """Where the expectations of a program and the model part ways, for a backend that claims everything; or ""."""
+    return _disagreement(program, FULL_CLAIMS)
+
+
+def _disagreement(program: Program, claims: Claims) -> str:
+    worlds = _Worlds(program, claims)
+    for number, step in enumerate(program.steps, 1):
+        transitions = worlds.step(number)
+        outcomes = [transition.outcome for transition in transitions]
+        if step.expected and not any(outcome.agrees(text) for outcome in outcomes for text in step.expected):
+            allowed = " or ".join(map(str, outcomes))
+            return f"step {number} '{step}': the model allows {allowed}"
+        worlds.move(number, transitions[0])
+    return ""
+
+
+class _Worlds:
+    """The model's state of each namespace that a program touches; they share one clock."""
+
+    def __init__(self, program: Program, claims: Claims) -> None:
+        self._program = program
+        self._claims = claims
+        self._states: dict[str, State] = {}
+        self._now = START_OF_CLOCK
+
+    def before(self, number: int) -> State:
+        stored = self._states.get(self._program.steps[number - 1].namespace, State())
+        return State(stored.logs, stored.snapshots, self._now)
+
+    def step(self, number: int) -> tuple[Transition, ...]:
+        step = self._program.steps[number - 1]
+        if step.client and not self._claims.shared:
+            raise NeedsClaim("shared")
+        return model.step(self.before(number), step.operation, number, self._claims)
+
+    def move(self, number: int, transition: Transition) -> None:
+        self._states[self._program.steps[number - 1].namespace] = transition.state
+        self._now = transition.state.now
+
+
+def judge(program: Program, execution: Execution, claims: Claims, page_size: int) -> Judgement:
+    """Walk the model along what was observed. The program is the one that ran, prefixes of ids included."""
+    worlds = _Worlds(program, claims)
+    coverage: Counter[str] = Counter()
+    deviations: list[Deviation] = []
+    compare = _Comparison(program, claims)
+    for seen in execution.observations:
+        transitions = worlds.step(seen.number)
+        differences = [compare.fields(one.outcome, seen.outcome) for one in transitions]
+        best = min(range(len(transitions)), key=lambda at: _weight(differences[at]))
+        chosen, fields = transitions[best], differences[best]
+        if fields is None:
+            allowed = " or ".join(str(transition.outcome) for transition in transitions)
+            deviations.append(Deviation(seen.number, program.rules, told(seen.outcome, allowed), allowed))
+            break
+        for field, (observed, allowed) in fields.items():
+            deviations.append(Deviation(seen.number, _blamed(program, field), observed, allowed))
+        coverage += count(seen.step, worlds.before(seen.number), chosen.state, seen.outcome, page_size)
+        worlds.move(seen.number, chosen)
+    return Judgement(tuple(deviations), coverage)
+
+
+def _weight(fields: Mapping[str, tuple[str, str]] | None) -> int:
+    return 1_000 if fields is None else len(fields)
+
+
+def _blamed(program: Program, field: str) -> tuple[str, ...]:
+    about = FIELD_RULES[field]
+    return tuple(rule for rule in about if rule in program.rules) or about[:1]
+
+
+def told(observed: AnyOutcome, allowed: str) -> str:
+    """The observed outcome in words, with the reason of an error that nobody expected."""
+    if isinstance(observed, Invalid | Failed | Damaged) and observed.reason:
+        return f"{observed}: {observed.reason}"
+    return str(observed) if str(observed) != allowed else f"{observed}, but of another write"
+
+
+class _Comparison:
+    """Compares an allowed outcome with an observed one, field by field where both show the same events."""
+
+    def __init__(self, program: Program, claims: Claims) -> None:
+        self._excused = {name for name in ("writer_uuid", "tags", "metadata") if not getattr(claims, name)}
+        if not claims.event_manifest:
+            self._excused.add("manifest")
+        self._payloads: set[bytes] = set()
+        for number, step in enumerate(program.steps, 1):
+            self._payloads.update(_payloads_of(step.operation, number))
+
+    def fields(self, allowed: AnyOutcome, observed: AnyOutcome) -> Mapping[str, tuple[str, str]] | None:
+        """What was observed and what is allowed, for each field that differs; None if more than fields differ."""
+        match allowed, observed:
+            case Events(), Events():
+                return self._events(allowed.events, observed.events)
+            case Loaded(selected=SelectedSnapshot() as right), Loaded(selected=SelectedSnapshot() as wrong):
+                return self._snapshots(right, wrong)
+            case _:
+                return {} if allowed.same_as(observed) else None
+
+    def _events(
+        self, allowed: tuple[PersistentRepr, ...], observed: tuple[PersistentRepr, ...]
+    ) -> Mapping[str, tuple[str, str]] | None:
+        if allowed == observed:
+            return {}
+        if [_key(event) for event in allowed] != [_key(event) for event in observed]:
+            return None
+        found: dict[str, tuple[str, str]] = {}
+        for right, wrong in zip(allowed, observed, strict=True):
+            if self._of_another_write(right.payload.data, wrong.payload.data):
+                return None
+            for field in ("payload", "timestamp", "writer_uuid", "manifest", "tags", "metadata"):
+                if field not in self._excused and getattr(right, field) != getattr(wrong, field):
+                    about = f"{right.sequence_nr} with {field}"
+                    pair = _shown(getattr(wrong, field)), _shown(getattr(right, field))
+                    found.setdefault(field, (f"{about} {pair[0]}", f"{about} {pair[1]}"))
+        return found
+
+    def _snapshots(self, allowed: SelectedSnapshot, observed: SelectedSnapshot) -> Mapping[str, tuple[str, str]] | None:
+        right, wrong = allowed.metadata, observed.metadata
+        if (right.persistence_id, right.sequence_nr) != (wrong.persistence_id, wrong.sequence_nr):
+            return None
+        if self._of_another_write(allowed.snapshot.data, observed.snapshot.data):
+            return None
+        found: dict[str, tuple[str, str]] = {}
+        if right.timestamp != wrong.timestamp:
+            found["snapshot timestamp"] = (f"time {wrong.timestamp}", f"time {right.timestamp}")
+        if allowed.snapshot != observed.snapshot:
+            found["snapshot"] = (_shown(observed.snapshot), _shown(allowed.snapshot))
+        return found
+
+    def _of_another_write(self, right: bytes, wrong: bytes) -> bool:
+        return right != wrong and bool(wrong) and wrong in self._payloads
+
+
+def _payloads_of(operation: AnyOperation, number: int) -> Iterable[bytes]:
+    match operation:
+        case Write(batches=batches):
+            return [event.payload.data for batch in batches for event in batch.atomic_write(number).events]
+        case SaveSnapshot() as save:
+            return [save.payload(number).data]
+        case _:
+            return ()
+
+
+def _key(event: PersistentRepr) -> tuple[str, int]:
+    return event.persistence_id, event.sequence_nr
+
+
+def _shown(value: object) -> str:
+    """A field's value, short enough for a line."""
+    if isinstance(value, frozenset):
+        return "+".join(sorted(map(repr, value))) or "empty"
+    if isinstance(value, Payload):
+        head = f"{value.data[:24]!r}{'…' if len(value.data) > 24 else ''}"
+        return f"{head} ({len(value.data)} bytes, serializer {value.serializer_id}, manifest {value.manifest!r})"
+    return repr(value)

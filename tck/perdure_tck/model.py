@@ -1,0 +1,252 @@
+"""The model: what the contracts mean, as a pure function from state and operation to the allowed outcomes.
+
+It imports no backend and reuses nothing of one; it is the oracle of everything sequential. `step` answers with a set,
+as a tuple of transitions, since some questions have more than one right answer. What the contracts leave open or allow
+a backend to limit, the claims decide. Operations that a backend without a claim cannot be asked raise `NeedsClaim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from perdure import (
+    MAX_SEQUENCE_NR,
+    MAX_TIMESTAMP,
+    AtomicWrite,
+    Claims,
+    PersistentRepr,
+    SelectedSnapshot,
+    SnapshotMetadata,
+)
+
+from .operations import (
+    AnyOperation,
+    Bounds,
+    Clock,
+    Delete,
+    DeleteSnapshot,
+    DeleteSnapshots,
+    Highest,
+    LoadSnapshot,
+    Reopen,
+    Replay,
+    SaveSnapshot,
+    Write,
+)
+from .outcomes import Answers, AnyOutcome, Conflict, Done, Events, Invalid, Loaded, Number
+
+START_OF_CLOCK = 1_700_000_000_000_000_000
+"""What the clock of a location says when a program begins, in nanoseconds since the Unix epoch."""
+
+
+class NeedsClaim(Exception):
+    """The program asks something of which the contracts promise nothing unless the backend makes this claim."""
+
+    def __init__(self, claim: str) -> None:
+        super().__init__(f"needs the claim {claim}")
+        self.claim = claim
+
+
+class Log(msgspec.Struct, frozen=True):
+    """One persistence id: its events that are not deleted, ascending, and the highest number that it ever had."""
+
+    events: tuple[PersistentRepr, ...] = ()
+    highest_sequence_nr: int = 0
+
+
+class State(msgspec.Struct, frozen=True):
+    """All that one namespace of a location holds, and what its clock says. Never changed, only replaced."""
+
+    logs: Mapping[str, Log] = {}
+    snapshots: Mapping[str, Mapping[int, SelectedSnapshot]] = {}
+    now: int = START_OF_CLOCK
+
+    def log(self, persistence_id: str) -> Log:
+        return self.logs.get(persistence_id, Log())
+
+    def with_log(self, persistence_id: str, log: Log) -> State:
+        return State({**self.logs, persistence_id: log}, self.snapshots, self.now)
+
+    def with_snapshots(self, persistence_id: str, snapshots: Mapping[int, SelectedSnapshot]) -> State:
+        return State(self.logs, {**self.snapshots, persistence_id: snapshots}, self.now)
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """One allowed outcome of an operation, and the state that it leaves."""
+
+    outcome: AnyOutcome
+    state: State
+
+
+def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> tuple[Transition, ...]:
+    """Every allowed outcome of an operation; `number` is its place in the program, which marks what it writes."""
+    match operation:
+        case Write():
+            return (_write(state, [batch.atomic_write(number) for batch in operation.batches], claims),)
+        case Replay():
+            return (Transition(_replay(state, operation, claims), state),)
+        case Highest():
+            return (Transition(_highest(state, operation, claims), state),)
+        case Delete():
+            return (_delete(state, operation, claims),)
+        case SaveSnapshot():
+            return (_save(state, operation, number, claims),)
+        case LoadSnapshot():
+            return (Transition(_load(state, operation, claims), state),)
+        case DeleteSnapshot():
+            return (_delete_snapshot(state, operation, claims),)
+        case DeleteSnapshots():
+            return (_delete_snapshots(state, operation, claims),)
+        case Reopen():
+            if not claims.survives_close:
+                raise NeedsClaim("survives_close")
+            return (Transition(Done(), state),)
+        case Clock():
+            return (Transition(Done(), State(state.logs, state.snapshots, operation.now)),)
+
+
+def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> Transition:
+    """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored."""
+    if any(not _valid_id(write.persistence_id, claims) for write in writes):
+        return Transition(Invalid(), state)
+    rejected = tuple(_must_be_rejected(write, claims) for write in writes)
+    after = state
+    for write, refused in zip(writes, rejected, strict=True):
+        if refused:
+            continue
+        log = after.log(write.persistence_id)
+        if write.lowest_sequence_nr <= log.highest_sequence_nr:
+            return Transition(Conflict(), state)
+        kept = tuple(_as_kept(event, state.now, claims) for event in write.events)
+        after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr))
+    return Transition(Answers(rejected), after)
+
+
+def _must_be_rejected(write: AtomicWrite, claims: Claims) -> bool:
+    if claims.atomic_batch is not None and len(write.events) > claims.atomic_batch:
+        return True
+    return any(_cannot_be_kept(event, claims) for event in write.events)
+
+
+def _cannot_be_kept(event: PersistentRepr, claims: Claims) -> bool:
+    if claims.payload_size_max is not None and len(event.payload.data) > claims.payload_size_max:
+        return True
+    if claims.tags_without and any(not tag or set(tag) & set(claims.tags_without) for tag in event.tags):
+        return True
+    texts = [event.payload.manifest, event.manifest, event.writer_uuid, *event.tags]
+    if event.metadata is not None:
+        texts.append(event.metadata.manifest)
+    return not all(_is_unicode(text) for text in texts)
+
+
+def _as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:
+    """The event as it must come back: with its time filled in, and without what the backend does not claim to keep."""
+    return msgspec.structs.replace(
+        event,
+        timestamp=_rounded(event.timestamp or now, claims),
+        writer_uuid=event.writer_uuid if claims.writer_uuid else "",
+        manifest=event.manifest if claims.event_manifest else "",
+        tags=event.tags if claims.tags else frozenset(),
+        metadata=event.metadata if claims.metadata else None,
+    )
+
+
+def _replay(state: State, operation: Replay, claims: Claims) -> AnyOutcome:
+    numbers = (operation.from_sequence_nr, operation.to_sequence_nr, operation.max_count)
+    if not _valid_id(operation.persistence_id, claims) or not all(map(_valid_number, numbers)):
+        return Invalid()
+    window = (
+        event
+        for event in state.log(operation.persistence_id).events
+        if operation.from_sequence_nr <= event.sequence_nr <= operation.to_sequence_nr
+    )
+    return Events(tuple(window)[: operation.max_count])
+
+
+def _highest(state: State, operation: Highest, claims: Claims) -> AnyOutcome:
+    if not _valid_id(operation.persistence_id, claims) or not _valid_number(operation.hint):
+        return Invalid()
+    return Number(state.log(operation.persistence_id).highest_sequence_nr)
+
+
+def _delete(state: State, operation: Delete, claims: Claims) -> Transition:
+    if not _valid_id(operation.persistence_id, claims) or not _valid_number(operation.to_sequence_nr):
+        return Transition(Invalid(), state)
+    if operation.persistence_id not in state.logs:
+        return Transition(Done(), state)
+    log = state.log(operation.persistence_id)
+    left = tuple(event for event in log.events if event.sequence_nr > operation.to_sequence_nr)
+    return Transition(Done(), state.with_log(operation.persistence_id, Log(left, log.highest_sequence_nr)))
+
+
+def _save(state: State, operation: SaveSnapshot, number: int, claims: Claims) -> Transition:
+    persistence_id = operation.persistence_id
+    if not _valid_id(persistence_id, claims):
+        return Transition(Invalid(), state)
+    timestamp = _rounded(operation.timestamp or state.now, claims)
+    metadata = SnapshotMetadata(persistence_id, operation.sequence_nr, timestamp)
+    selected = SelectedSnapshot(metadata, operation.payload(number))
+    stored = state.snapshots.get(persistence_id, {})
+    return Transition(Done(), state.with_snapshots(persistence_id, {**stored, operation.sequence_nr: selected}))
+
+
+def _load(state: State, operation: LoadSnapshot, claims: Claims) -> AnyOutcome:
+    if not _valid_id(operation.persistence_id, claims) or not _valid_bounds(operation.bounds):
+        return Invalid()
+    stored = state.snapshots.get(operation.persistence_id, {})
+    matching = [number for number in stored if _matches(stored[number].metadata, operation.bounds)]
+    return Loaded(stored[max(matching)] if matching else None)
+
+
+def _delete_snapshot(state: State, operation: DeleteSnapshot, claims: Claims) -> Transition:
+    if not _valid_id(operation.persistence_id, claims):
+        return Transition(Invalid(), state)
+    stored = state.snapshots.get(operation.persistence_id, {})
+    found = stored.get(operation.sequence_nr)
+    wanted = _rounded(operation.timestamp, claims)
+    if found is None or (operation.timestamp and found.metadata.timestamp != wanted):
+        return Transition(Done(), state)
+    left = {number: selected for number, selected in stored.items() if number != operation.sequence_nr}
+    return Transition(Done(), state.with_snapshots(operation.persistence_id, left))
+
+
+def _delete_snapshots(state: State, operation: DeleteSnapshots, claims: Claims) -> Transition:
+    if not _valid_id(operation.persistence_id, claims) or not _valid_bounds(operation.bounds):
+        return Transition(Invalid(), state)
+    stored = state.snapshots.get(operation.persistence_id, {})
+    left = {number: one for number, one in stored.items() if not _matches(one.metadata, operation.bounds)}
+    return Transition(Done(), state.with_snapshots(operation.persistence_id, left))
+
+
+def _matches(metadata: SnapshotMetadata, bounds: Bounds) -> bool:
+    return (
+        bounds.min_sequence_nr <= metadata.sequence_nr <= bounds.max_sequence_nr
+        and bounds.min_timestamp <= metadata.timestamp <= bounds.max_timestamp
+    )
+
+
+def _valid_id(persistence_id: str, claims: Claims) -> bool:
+    limit = claims.persistence_id_length_max
+    if limit is not None and len(persistence_id) > limit:
+        return False
+    return bool(persistence_id) and _is_unicode(persistence_id)
+
+
+def _valid_number(number: int) -> bool:
+    return 0 <= number <= MAX_SEQUENCE_NR
+
+
+def _valid_bounds(bounds: Bounds) -> bool:
+    return (
+        0 <= bounds.min_sequence_nr <= bounds.max_sequence_nr <= MAX_SEQUENCE_NR
+        and 0 <= bounds.min_timestamp <= bounds.max_timestamp <= MAX_TIMESTAMP
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _rounded(timestamp: int, claims: Claims) -> int:
+    return timestamp - timestamp % claims.timestamp_resolution_ns

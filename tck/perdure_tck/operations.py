@@ -1,0 +1,318 @@
+"""Operations: what a client of a backend can do, as frozen values that know their text form.
+
+The model says what each means, the runner carries it out, the parser reads it; all three dispatch on these classes.
+Nothing here knows a backend. The grammar is in `docs/scenario-files.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from typing import ClassVar
+
+import msgspec
+from perdure import (
+    MAX_SEQUENCE_NR,
+    MAX_TIMESTAMP,
+    AtomicWrite,
+    Payload,
+    PersistentRepr,
+    SnapshotMetadata,
+    SnapshotSelectionCriteria,
+)
+
+BARE_WORD = r"[A-Za-z_][A-Za-z0-9_-]*"
+RESERVED = frozenset({"snapshot", "snapshots", "each", "nothing", "empty", "max"})
+DEFAULT_SERIALIZER_ID = 4
+
+
+def quoted(text: str) -> str:
+    """A string as a scenario file shows it: a bare word, a JSON string, or one character many times."""
+    if re.fullmatch(BARE_WORD, text) and text not in RESERVED:
+        return text
+    if len(text) > 40 and len(set(text)) == 1:
+        return f"{_json(text[0])}*{len(text)}"
+    return _json(text)
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def shown_number(number: int) -> str:
+    return "max" if number == MAX_SEQUENCE_NR else str(number)
+
+
+def shown_range(first: int, last: int) -> str:
+    return shown_number(first) if first == last else f"{shown_number(first)}..{shown_number(last)}"
+
+
+def shown_window(first: int, last: int, least: int, most: int) -> str:
+    """A window with the bounds that are not the default: `2..4`, `2..`, `..4`, or nothing."""
+    if (first, last) == (least, most):
+        return ""
+    lower = "" if first == least else str(first)
+    return f" {lower}..{'' if last == most else shown_number(last)}"
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The bytes of a payload, as text: `"text"`, `hex:00ff`, `size:4096` (a pattern of that length), or `empty`."""
+
+    text: str = ""
+    hex: str = ""
+    size: int = 0
+
+    def data(self) -> bytes:
+        if self.size:
+            return pattern(self.size)
+        return bytes.fromhex(self.hex) if self.hex else self.text.encode()
+
+    def __str__(self) -> str:
+        if self.size:
+            return f"size:{self.size}"
+        if self.hex:
+            return f"hex:{self.hex}"
+        return quoted(self.text) if self.text else "empty"
+
+
+def pattern(size: int) -> bytes:
+    """Bytes without a short period, so that a page that is lost, doubled or swapped shows."""
+    blocks = range(size // 32 + 1)
+    return b"".join(hashlib.sha256(b"%d" % block).digest() for block in blocks)[:size]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One AtomicWrite of a program: a range of numbers of one id; what is said of it holds for each of its events.
+
+    Without `content` each event gets a payload that names its id, its number and the step that wrote it, so that an
+    event that turns up in the wrong place is recognised.
+    """
+
+    persistence_id: str
+    first: int
+    last: int
+    content: Content | None = None
+    serializer_id: int = DEFAULT_SERIALIZER_ID
+    payload_manifest: str = ""
+    manifest: str = ""
+    writer_uuid: str = ""
+    timestamp: int = 0
+    tags: tuple[str, ...] = ()
+    metadata: Content | None = None
+
+    def atomic_write(self, step: int) -> AtomicWrite:
+        return AtomicWrite(tuple(self._event(number, step) for number in range(self.first, self.last + 1)))
+
+    def _event(self, number: int, step: int) -> PersistentRepr:
+        data = self.content.data() if self.content else default_data(self.persistence_id, number, step)
+        return PersistentRepr(
+            persistence_id=self.persistence_id,
+            sequence_nr=number,
+            payload=Payload(self.serializer_id, self.payload_manifest, data),
+            manifest=self.manifest,
+            writer_uuid=self.writer_uuid,
+            timestamp=self.timestamp,
+            tags=frozenset(self.tags),
+            metadata=Payload(DEFAULT_SERIALIZER_ID, "metadata", self.metadata.data()) if self.metadata else None,
+        )
+
+    def attributes(self) -> str:
+        shown = [
+            ("data", str(self.content) if self.content else ""),
+            ("serializer", "" if self.serializer_id == DEFAULT_SERIALIZER_ID else str(self.serializer_id)),
+            ("payload_manifest", quoted(self.payload_manifest) if self.payload_manifest else ""),
+            ("manifest", quoted(self.manifest) if self.manifest else ""),
+            ("writer", quoted(self.writer_uuid) if self.writer_uuid else ""),
+            ("at", str(self.timestamp) if self.timestamp else ""),
+            ("tags", "+".join(quoted(tag) for tag in self.tags)),
+            ("metadata", str(self.metadata) if self.metadata else ""),
+        ]
+        return "".join(f" {name}={value}" for name, value in shown if value)
+
+
+def default_data(persistence_id: str, number: int, step: int) -> bytes:
+    return f"{number} of {persistence_id} by step {step}".encode(errors="replace")
+
+
+class Operation(msgspec.Struct, frozen=True, tag=True):
+    """One line of a program. `kind` is its name in histories and counts; `str()` is its text form."""
+
+    kind: ClassVar[str] = ""
+
+
+class Write(Operation, frozen=True):
+    """`Journal.write_messages`: `write p 1..3, 4, q 1 data="x"`; `write p each 1..3` is three writes of one event."""
+
+    kind = "write"
+    batches: tuple[Batch, ...]
+
+    def __str__(self) -> str:
+        shown, known = [], None
+        for _, group in itertools.groupby(enumerate(self.batches), _place_in_run):
+            batches = [batch for _, batch in group]
+            first, last = batches[0], batches[-1]
+            owner = "" if first.persistence_id == known else quoted(first.persistence_id) + " "
+            each = "each " if len(batches) > 1 else ""
+            shown.append(f"{owner}{each}{shown_range(first.first, last.last)}{first.attributes()}")
+            known = first.persistence_id
+        return f"write {', '.join(shown) or 'nothing'}"
+
+
+def _place_in_run(numbered: tuple[int, Batch]) -> tuple[str, str, int]:
+    """What neighbouring writes of one event have in common if they may be shown as `each 1..3`."""
+    place, batch = numbered
+    single = batch.first == batch.last
+    return batch.persistence_id, batch.attributes(), batch.first - place if single else -place - 1
+
+
+class Replay(Operation, frozen=True):
+    """`Journal.replay_messages`: `replay p 2..4 limit 1`."""
+
+    kind = "replay"
+    persistence_id: str
+    from_sequence_nr: int = 1
+    to_sequence_nr: int = MAX_SEQUENCE_NR
+    max_count: int = MAX_SEQUENCE_NR
+
+    def __str__(self) -> str:
+        window = shown_window(self.from_sequence_nr, self.to_sequence_nr, 1, MAX_SEQUENCE_NR)
+        limit = "" if self.max_count == MAX_SEQUENCE_NR else f" limit {self.max_count}"
+        return f"replay {quoted(self.persistence_id)}{window}{limit}"
+
+
+class Highest(Operation, frozen=True):
+    """`Journal.read_highest_sequence_nr`: `highest p hint 3`."""
+
+    kind = "highest"
+    persistence_id: str
+    hint: int = 0
+
+    def __str__(self) -> str:
+        hint = f" hint {shown_number(self.hint)}" if self.hint else ""
+        return f"highest {quoted(self.persistence_id)}{hint}"
+
+
+class Delete(Operation, frozen=True):
+    """`Journal.delete_messages_to`: `delete p ..3`, `delete p ..max`."""
+
+    kind = "delete"
+    persistence_id: str
+    to_sequence_nr: int
+
+    def __str__(self) -> str:
+        return f"delete {quoted(self.persistence_id)} ..{shown_number(self.to_sequence_nr)}"
+
+
+class SaveSnapshot(Operation, frozen=True):
+    """`SnapshotStore.save`: `save snapshot p 11 at 1000 data="x"`."""
+
+    kind = "save snapshot"
+    persistence_id: str
+    sequence_nr: int
+    timestamp: int = 0
+    content: Content | None = None
+    serializer_id: int = DEFAULT_SERIALIZER_ID
+    payload_manifest: str = ""
+
+    def metadata(self) -> SnapshotMetadata:
+        return SnapshotMetadata(self.persistence_id, self.sequence_nr, self.timestamp)
+
+    def payload(self, step: int) -> Payload:
+        data = self.content.data() if self.content else default_data(self.persistence_id, self.sequence_nr, step)
+        return Payload(self.serializer_id, self.payload_manifest, data)
+
+    def __str__(self) -> str:
+        text = f"save snapshot {quoted(self.persistence_id)} {shown_number(self.sequence_nr)}"
+        shown = [
+            (" at ", str(self.timestamp) if self.timestamp else ""),
+            (" data=", str(self.content) if self.content else ""),
+            (" serializer=", "" if self.serializer_id == DEFAULT_SERIALIZER_ID else str(self.serializer_id)),
+            (" payload_manifest=", quoted(self.payload_manifest) if self.payload_manifest else ""),
+        ]
+        return text + "".join(f"{name}{value}" for name, value in shown if value)
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Selection criteria of a program, which may contradict themselves: `seq 2..5 time 10..20`."""
+
+    max_sequence_nr: int = MAX_SEQUENCE_NR
+    max_timestamp: int = MAX_TIMESTAMP
+    min_sequence_nr: int = 0
+    min_timestamp: int = 0
+
+    def criteria(self) -> SnapshotSelectionCriteria:
+        return SnapshotSelectionCriteria(
+            self.max_sequence_nr, self.max_timestamp, self.min_sequence_nr, self.min_timestamp
+        )
+
+    def __str__(self) -> str:
+        numbers = shown_window(self.min_sequence_nr, self.max_sequence_nr, 0, MAX_SEQUENCE_NR)
+        times = shown_window(self.min_timestamp, self.max_timestamp, 0, MAX_TIMESTAMP)
+        return (f" seq{numbers}" if numbers else "") + (f" time{times}" if times else "")
+
+
+class LoadSnapshot(Operation, frozen=True):
+    """`SnapshotStore.load`: `load snapshot p seq ..13 time 5..100`."""
+
+    kind = "load snapshot"
+    persistence_id: str
+    bounds: Bounds = Bounds()
+
+    def __str__(self) -> str:
+        return f"load snapshot {quoted(self.persistence_id)}{self.bounds}"
+
+
+class DeleteSnapshot(Operation, frozen=True):
+    """`SnapshotStore.delete`: `delete snapshot p 13 at 1000`; without `at`, whatever its timestamp."""
+
+    kind = "delete snapshot"
+    persistence_id: str
+    sequence_nr: int
+    timestamp: int = 0
+
+    def metadata(self) -> SnapshotMetadata:
+        return SnapshotMetadata(self.persistence_id, self.sequence_nr, self.timestamp)
+
+    def __str__(self) -> str:
+        at = f" at {self.timestamp}" if self.timestamp else ""
+        return f"delete snapshot {quoted(self.persistence_id)} {shown_number(self.sequence_nr)}{at}"
+
+
+class DeleteSnapshots(Operation, frozen=True):
+    """`SnapshotStore.delete_matching`: `delete snapshots p seq ..13`."""
+
+    kind = "delete snapshots"
+    persistence_id: str
+    bounds: Bounds = Bounds()
+
+    def __str__(self) -> str:
+        return f"delete snapshots {quoted(self.persistence_id)}{self.bounds}"
+
+
+class Reopen(Operation, frozen=True):
+    """Close every handle of the program's location and open it again."""
+
+    kind = "reopen"
+
+    def __str__(self) -> str:
+        return "reopen"
+
+
+class Clock(Operation, frozen=True):
+    """Set the location's clock, in nanoseconds since the Unix epoch. It stands still until it is set again."""
+
+    kind = "clock"
+    now: int
+
+    def __str__(self) -> str:
+        return f"clock {self.now}"
+
+
+AnyOperation = (
+    Write | Replay | Highest | Delete | SaveSnapshot | LoadSnapshot | DeleteSnapshot | DeleteSnapshots | Reopen | Clock
+)
+
+JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
+SNAPSHOT_OPERATIONS = (SaveSnapshot, LoadSnapshot, DeleteSnapshot, DeleteSnapshots)

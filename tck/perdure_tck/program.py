@@ -1,0 +1,76 @@
+"""Programs: who does what, in which order, as data. Read from scenario files, generated, shrunk: all the same type."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .operations import JOURNAL_OPERATIONS, SNAPSHOT_OPERATIONS, AnyOperation, Batch, Clock, Reopen, Write
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One operation of one client, with the outcomes that the author allows (none written: what the model says).
+
+    A client is a name (`""` for the unnamed one), or a name and another namespace of the same location: `b@other`.
+    Each client has a handle of its own.
+    """
+
+    operation: AnyOperation
+    client: str = ""
+    expected: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        return self.client.partition("@")[2]
+
+    def __str__(self) -> str:
+        client = f"{self.client}: " if self.client else ""
+        expected = f" -> {' | '.join(self.expected)}" if self.expected else ""
+        return f"{client}{self.operation}{expected}"
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A program: the rules that it is about, what it needs of its location, and its steps.
+
+    A `private` program has a location of its own and its ids as they stand, one with a `page_size` a location of its
+    own. All others share one location and get a prefix on each id, which keeps the relations between ids (prefixes,
+    case, trailing blanks), needs no cleaning, and is safe in parallel.
+    """
+
+    name: str
+    prose: str
+    rules: tuple[str, ...]
+    steps: tuple[Step, ...]
+    level: str = "core"
+    page_size: int | None = None
+    private: bool = False
+
+    @property
+    def own_location(self) -> bool:
+        return self.private or self.page_size is not None or any(step.namespace for step in self.steps)
+
+    @property
+    def uses_journal(self) -> bool:
+        return any(isinstance(step.operation, JOURNAL_OPERATIONS) for step in self.steps)
+
+    @property
+    def uses_snapshots(self) -> bool:
+        return any(isinstance(step.operation, SNAPSHOT_OPERATIONS) for step in self.steps)
+
+    def with_prefix(self, prefix: str) -> Program:
+        """The same program with a prefix on each persistence id, except on empty ids, which are there to be refused."""
+        if self.private:
+            return self
+        steps = tuple(msgspec.structs.replace(step, operation=_renamed(step.operation, prefix)) for step in self.steps)
+        return msgspec.structs.replace(self, steps=steps)
+
+
+def _renamed(operation: AnyOperation, prefix: str) -> AnyOperation:
+    if isinstance(operation, Write):
+        return Write(tuple(_prefixed_batch(batch, prefix) for batch in operation.batches))
+    if isinstance(operation, Reopen | Clock) or not operation.persistence_id:
+        return operation
+    return msgspec.structs.replace(operation, persistence_id=prefix + operation.persistence_id)
+
+
+def _prefixed_batch(batch: Batch, prefix: str) -> Batch:
+    return msgspec.structs.replace(batch, persistence_id=prefix + batch.persistence_id)

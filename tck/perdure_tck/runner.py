@@ -1,0 +1,169 @@
+"""The runner: carries a program out on a stage, one operation after the other, and records what it observes.
+
+It calls backends through the public contracts only, turns exceptions and answers into outcomes, and judges nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from perdure import PersistentRepr, SelectedSnapshot, Storage, WriteRejected
+from perdure.errors import SequenceConflict, Unreadable, WriteFailed
+
+from .history import Execution, Observation
+from .model import START_OF_CLOCK
+from .operations import (
+    AnyOperation,
+    Clock,
+    Delete,
+    DeleteSnapshot,
+    DeleteSnapshots,
+    Highest,
+    LoadSnapshot,
+    Reopen,
+    Replay,
+    SaveSnapshot,
+    Write,
+)
+from .outcomes import (
+    Answers,
+    AnyOutcome,
+    Conflict,
+    Damaged,
+    Done,
+    Events,
+    Failed,
+    Invalid,
+    Loaded,
+    Malformed,
+    NoAnswer,
+    Number,
+    Raised,
+)
+from .program import Program, Step
+from .stage import ManualClock, Silent, Stage
+
+IMPATIENT_AFTER = 2
+IMPATIENCE = 20
+
+
+class Limits:
+    """How long an operation may take. A kind that gave no answer twice gets a twentieth from then on.
+
+    Without that, a backend that never answers would take minutes to be told so for every rule. It cannot turn a green
+    rule red: the kind has been found silent twice by then, at full length.
+    """
+
+    def __init__(self, operation_limit_s: float) -> None:
+        self._limit_s = operation_limit_s
+        self._silences: Counter[str] = Counter()
+
+    def of(self, kind: str) -> float:
+        return self._limit_s / IMPATIENCE if self._silences[kind] >= IMPATIENT_AFTER else self._limit_s
+
+    def silent(self, kind: str) -> None:
+        self._silences[kind] += 1
+
+
+def execute(program: Program, stage: Stage, limits: Limits) -> Execution:
+    """Run a program to its end, or to the first operation that gives no answer.
+
+    Raises `KitFault` if the location cannot be opened in the first place. Opening it again, or a second time, is an
+    operation like any other: if that fails, the backend failed.
+    """
+    observations: list[Observation] = []
+    stage.open()
+    try:
+        stage.run(_play(program, stage, limits, observations))
+    except Silent as silence:
+        number = len(observations) + 1
+        step = program.steps[number - 1]
+        limits.silent(step.operation.kind)
+        now = time.monotonic_ns()
+        begun = now - int(silence.limit_s * 1e9)
+        observations.append(Observation(number, step, NoAnswer(silence.limit_s), begun, now))
+        return Execution(tuple(observations), str(silence))
+    return Execution(tuple(observations))
+
+
+async def _play(program: Program, stage: Stage, limits: Limits, observations: list[Observation]) -> None:
+    stage.clock.now = START_OF_CLOCK
+    for number, step in enumerate(program.steps, 1):
+        stage.pulse.begin(limits.of(step.operation.kind))
+        invoked = time.monotonic_ns()
+        outcome = await _observed(step, number, stage)
+        observations.append(Observation(number, step, outcome, invoked, time.monotonic_ns()))
+    stage.pulse.end()
+
+
+async def _observed(step: Step, number: int, stage: Stage) -> AnyOutcome:
+    """The outcome of one operation, whatever it raises."""
+    try:
+        if isinstance(step.operation, Reopen):
+            await stage.reopen()
+            return Done()
+        return await _answer(step.operation, number, await stage.storage(step.client), stage.clock)
+    except SequenceConflict:
+        return Conflict()
+    except WriteFailed as error:
+        return Failed(str(error))
+    except Unreadable as error:
+        return Damaged(str(error))
+    except ValueError as error:
+        return Invalid(str(error))
+    except Exception as error:
+        return Raised(type(error).__name__, str(error).partition("\n")[0])
+
+
+async def _answer(operation: AnyOperation, number: int, storage: Storage, clock: ManualClock) -> AnyOutcome:
+    journal, snapshots = storage.journal, storage.snapshots
+    match operation:
+        case Write():
+            writes = [batch.atomic_write(number) for batch in operation.batches]
+            return _answers(await journal.write_messages(writes), len(writes))
+        case Replay():
+            window = operation.from_sequence_nr, operation.to_sequence_nr, operation.max_count
+            return _events([event async for event in journal.replay_messages(operation.persistence_id, *window)])
+        case Highest():
+            return _number(await journal.read_highest_sequence_nr(operation.persistence_id, operation.hint))
+        case Delete():
+            await journal.delete_messages_to(operation.persistence_id, operation.to_sequence_nr)
+        case SaveSnapshot():
+            await snapshots.save(operation.metadata(), operation.payload(number))
+        case LoadSnapshot():
+            return _loaded(await snapshots.load(operation.persistence_id, operation.bounds.criteria()))
+        case DeleteSnapshot():
+            await snapshots.delete(operation.metadata())
+        case DeleteSnapshots():
+            await snapshots.delete_matching(operation.persistence_id, operation.bounds.criteria())
+        case Clock():
+            clock.now = operation.now
+    return Done()
+
+
+def _answers(answer: Sequence[WriteRejected | None], expected: int) -> AnyOutcome:
+    if not isinstance(answer, Sequence) or len(answer) != expected:
+        return Malformed(f"{_short(answer)} to a call of {expected} AtomicWrites")
+    if not all(entry is None or isinstance(entry, WriteRejected) for entry in answer):
+        return Malformed(f"{_short(answer)}, which is not made of None and WriteRejected")
+    return Answers(tuple(entry is not None for entry in answer))
+
+
+def _events(answer: Sequence[PersistentRepr]) -> AnyOutcome:
+    wrong = next((event for event in answer if not isinstance(event, PersistentRepr)), None)
+    return Events(tuple(answer)) if wrong is None else Malformed(f"{_short(wrong)} among the events")
+
+
+def _number(answer: int) -> AnyOutcome:
+    return Number(answer) if type(answer) is int else Malformed(_short(answer))
+
+
+def _loaded(answer: SelectedSnapshot | None) -> AnyOutcome:
+    return Loaded(answer) if answer is None or isinstance(answer, SelectedSnapshot) else Malformed(_short(answer))
+
+
+def _short(answer: object) -> str:
+    shown = repr(answer)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"

@@ -1,0 +1,397 @@
+"""The text form of programs, both ways: `parse` and `show`, which lose nothing between them.
+
+The grammar is in `docs/scenario-files.md`. A mistake raises `ScenarioError` with file, line and what was expected.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
+
+from .operations import (
+    BARE_WORD,
+    DEFAULT_SERIALIZER_ID,
+    AnyOperation,
+    Batch,
+    Bounds,
+    Clock,
+    Content,
+    Delete,
+    DeleteSnapshot,
+    DeleteSnapshots,
+    Highest,
+    LoadSnapshot,
+    Reopen,
+    Replay,
+    SaveSnapshot,
+    Write,
+)
+from .outcomes import shown_numbers
+from .program import Program, Step
+
+LEVELS = ("core", "full")
+STRING = r'"(?:[^"\\]|\\.)*"'
+
+
+class ScenarioError(ValueError):
+    """A scenario file that cannot be read: `file:line: expected ..., found ...`."""
+
+    def __init__(self, place: str, expected: str, found: str) -> None:
+        super().__init__(f"{place}: expected {expected}, found {found or 'the end of the line'!s}")
+        self.place = place
+        self.expected = expected
+        self.found = found
+
+
+def read_scenario(path: Path) -> Program:
+    """The program of one scenario file; its name is the file's."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}:1", "text in UTF-8", f"byte {error.object[error.start]:#04x}") from None
+    return parse(text, path.stem, str(path))
+
+
+def parse(text: str, name: str, place: str = "") -> Program:
+    """Read a program: prose in `#` lines, then the head (`rules`, `level`, ...), then one operation a line."""
+    prose: list[str] = []
+    steps: list[Step] = []
+    head = _Head()
+    for number, line in enumerate(text.splitlines(), 1):
+        cursor = _Cursor(line.strip(), f"{place or name}:{number}")
+        if not cursor.text:
+            continue
+        if cursor.text.startswith("#"):
+            prose.append(cursor.text.removeprefix("#").strip())
+        elif cursor.peek(r"(rules|level|page_size|private)\b") and not steps:
+            head.read(cursor)
+        else:
+            steps.append(_step(cursor))
+    end = f"{place or name}:{len(text.splitlines()) + 1}"
+    if not head.rules:
+        raise ScenarioError(end, "a line 'rules J-01 ...'", "none")
+    if not steps:
+        raise ScenarioError(end, "at least one operation", "none")
+    return Program(name, "\n".join(prose), head.rules, tuple(steps), head.level, head.page_size, head.private)
+
+
+def show(program: Program) -> str:
+    """The text of a program, with its arrows below each other."""
+    lines = [f"# {line}".rstrip() for line in program.prose.splitlines()]
+    lines.append(f"rules {' '.join(program.rules)}")
+    if program.level != "core":
+        lines.append(f"level {program.level}")
+    if program.page_size is not None:
+        lines.append(f"page_size {program.page_size}")
+    if program.private:
+        lines.append("private")
+    return "\n".join([*lines, "", *_aligned(program.steps), ""])
+
+
+def _aligned(steps: tuple[Step, ...]) -> list[str]:
+    pairs = [(f"{step.client}: " if step.client else "") + str(step.operation) for step in steps]
+    width = min(max(len(left) for left in pairs), 60)
+    return [
+        f"{left:<{width}} -> {' | '.join(step.expected)}" if step.expected else left
+        for left, step in zip(pairs, steps, strict=True)
+    ]
+
+
+class _Head:
+    """The lines before the first operation."""
+
+    def __init__(self) -> None:
+        self.rules: tuple[str, ...] = ()
+        self.level = "core"
+        self.page_size: int | None = None
+        self.private = False
+
+    def read(self, cursor: _Cursor) -> None:
+        word = cursor.take(BARE_WORD, "a word")
+        if word == "rules":
+            self.rules = tuple(cursor.rest().split())
+            for rule in self.rules:
+                if not re.fullmatch(r"[A-Z]-\d\d+", rule):
+                    raise ScenarioError(cursor.place, "rule ids such as J-42", repr(rule))
+        elif word == "level":
+            self.level = cursor.one_of(LEVELS)
+        elif word == "page_size":
+            self.page_size = cursor.number(1)
+        else:
+            self.private = True
+        cursor.end()
+
+
+class _Cursor:
+    """A place in one line; every `take` names what it expected if it is not there."""
+
+    def __init__(self, text: str, place: str) -> None:
+        self.text = text
+        self.place = place
+
+    def peek(self, pattern: str) -> bool:
+        return re.match(pattern, self.text) is not None
+
+    def take(self, pattern: str, expected: str) -> str:
+        found = re.match(pattern, self.text)
+        if not found:
+            raise self.error(expected)
+        self.text = self.text[found.end() :].lstrip()
+        return found.group()
+
+    def accept(self, pattern: str) -> bool:
+        if self.peek(pattern):
+            self.take(pattern, pattern)
+            return True
+        return False
+
+    def one_of(self, words: tuple[str, ...]) -> str:
+        return self.take("(" + "|".join(words) + r")\b", " or ".join(words))
+
+    def number(self, least: int = 0) -> int:
+        text = self.take(r"-?\d+|max\b", "a whole number or max")
+        value = MAX_SEQUENCE_NR if text == "max" else int(text)
+        if value < least:
+            raise ScenarioError(self.place, f"a number of {least} or more", text)
+        return value
+
+    def string(self, expected: str) -> str:
+        if not self.peek(STRING):
+            return self.take(BARE_WORD, expected)
+        text: str = json.loads(self.take(STRING, expected))
+        return text * self.number(1) if self.accept(r"\*") else text
+
+    def rest(self) -> str:
+        text, self.text = self.text, ""
+        return text
+
+    def end(self) -> None:
+        if self.text:
+            raise self.error("the end of the line")
+
+    def error(self, expected: str) -> ScenarioError:
+        return ScenarioError(self.place, expected, repr(self.text) if self.text else "")
+
+
+def _step(cursor: _Cursor) -> Step:
+    client = ""
+    if cursor.peek(r"[a-z][a-z0-9]*(@[a-z0-9]+)?:"):
+        client = cursor.take(r"[a-z][a-z0-9]*(@[a-z0-9]+)?:", "a client").removesuffix(":")
+    word = cursor.one_of(tuple(_OPERATIONS))
+    operation = _OPERATIONS[word](cursor)
+    expected: tuple[str, ...] = ()
+    if cursor.accept("->"):
+        expected = tuple(_expectation(operation, part.strip(), cursor) for part in cursor.rest().split("|"))
+    cursor.end()
+    return Step(operation, client, expected)
+
+
+def _write(cursor: _Cursor) -> Write:
+    batches: list[Batch] = []
+    if cursor.accept(r"nothing\b"):
+        return Write(())
+    persistence_id: str | None = None
+    while True:
+        if not cursor.peek(r"-?\d|max\b|each\s+\d"):
+            persistence_id = cursor.string("a persistence id")
+        if persistence_id is None:
+            raise cursor.error("a persistence id")
+        batches.extend(_batches(cursor, persistence_id))
+        if not cursor.accept(","):
+            return Write(tuple(batches))
+
+
+def _batches(cursor: _Cursor, persistence_id: str) -> list[Batch]:
+    each = cursor.accept(r"each\b")
+    first = cursor.number(1)
+    last = cursor.number(first) if cursor.accept(r"\.\.") else first
+    ranges = [(number, number) for number in range(first, last + 1)] if each else [(first, last)]
+    attributes = _attributes(cursor)
+    return [
+        Batch(
+            persistence_id,
+            low,
+            high,
+            content=attributes.content,
+            serializer_id=attributes.serializer_id,
+            payload_manifest=attributes.payload_manifest,
+            manifest=attributes.manifest,
+            writer_uuid=attributes.writer_uuid,
+            timestamp=attributes.timestamp,
+            tags=attributes.tags,
+            metadata=attributes.metadata,
+        )
+        for low, high in ranges
+    ]
+
+
+class _Attributes:
+    """What may be said of an event or a snapshot behind its number."""
+
+    def __init__(self) -> None:
+        self.content: Content | None = None
+        self.serializer_id = DEFAULT_SERIALIZER_ID
+        self.payload_manifest = self.manifest = self.writer_uuid = ""
+        self.timestamp = 0
+        self.tags: tuple[str, ...] = ()
+        self.metadata: Content | None = None
+
+
+def _attributes(cursor: _Cursor) -> _Attributes:
+    found = _Attributes()
+    while cursor.peek(r"[a-z_]+="):
+        name = cursor.take(r"(data|serializer|payload_manifest|manifest|writer|at|tags|metadata)=", _ATTRIBUTE_NAMES)
+        match name:
+            case "data=":
+                found.content = _content(cursor)
+            case "serializer=":
+                found.serializer_id = cursor.number(-(2**31))
+            case "payload_manifest=":
+                found.payload_manifest = cursor.string("a string")
+            case "manifest=":
+                found.manifest = cursor.string("a string")
+            case "writer=":
+                found.writer_uuid = cursor.string("a string")
+            case "at=":
+                found.timestamp = cursor.number(1)
+            case "tags=":
+                found.tags = _tags(cursor)
+            case _:
+                found.metadata = _content(cursor)
+    return found
+
+
+_ATTRIBUTE_NAMES = "data=, serializer=, payload_manifest=, manifest=, writer=, at=, tags= or metadata="
+
+
+def _content(cursor: _Cursor) -> Content:
+    if cursor.accept(r"empty\b"):
+        return Content()
+    if cursor.accept("size:"):
+        return Content(size=cursor.number(1))
+    if cursor.accept("hex:"):
+        return Content(hex=cursor.take(r"([0-9a-f]{2})+", "pairs of hexadecimal digits"))
+    return Content(text=cursor.string('"text", hex:00ff, size:4096 or empty'))
+
+
+def _tags(cursor: _Cursor) -> tuple[str, ...]:
+    tags = [cursor.string("a tag")]
+    while cursor.accept(r"\+"):
+        tags.append(cursor.string("a tag"))
+    return tuple(tags)
+
+
+def _window(cursor: _Cursor, least: int, most: int) -> tuple[int, int]:
+    """`2..4`, `2..`, `..4`, or nothing at all."""
+    first = cursor.number(-MAX_SEQUENCE_NR) if cursor.peek(r"-?\d|max") else least
+    cursor.take(r"\.\.", "'..'")
+    last = cursor.number(-MAX_SEQUENCE_NR) if cursor.peek(r"-?\d|max") else most
+    return first, last
+
+
+def _replay(cursor: _Cursor) -> Replay:
+    persistence_id = cursor.string("a persistence id")
+    first, last, limit = 1, MAX_SEQUENCE_NR, MAX_SEQUENCE_NR
+    if cursor.peek(r"-?\d|max|\.\."):
+        first, last = _window(cursor, 1, MAX_SEQUENCE_NR)
+    if cursor.accept(r"limit\b"):
+        limit = cursor.number(-MAX_SEQUENCE_NR)
+    return Replay(persistence_id, first, last, limit)
+
+
+def _highest(cursor: _Cursor) -> Highest:
+    persistence_id = cursor.string("a persistence id")
+    return Highest(persistence_id, cursor.number(-MAX_SEQUENCE_NR) if cursor.accept(r"hint\b") else 0)
+
+
+def _delete(cursor: _Cursor) -> AnyOperation:
+    if cursor.accept(r"snapshots\b"):
+        return DeleteSnapshots(cursor.string("a persistence id"), _bounds(cursor))
+    if cursor.accept(r"snapshot\b"):
+        persistence_id = cursor.string("a persistence id")
+        return DeleteSnapshot(persistence_id, cursor.number(), cursor.number(1) if cursor.accept(r"at\b") else 0)
+    persistence_id = cursor.string("a persistence id")
+    cursor.take(r"\.\.", "'..' and the last number to delete")
+    return Delete(persistence_id, cursor.number(-MAX_SEQUENCE_NR))
+
+
+def _save(cursor: _Cursor) -> SaveSnapshot:
+    cursor.take(r"snapshot\b", "snapshot")
+    persistence_id = cursor.string("a persistence id")
+    sequence_nr = cursor.number()
+    timestamp = cursor.number(1) if cursor.accept(r"at\b(?!=)") else 0
+    said = _attributes(cursor)
+    return SaveSnapshot(persistence_id, sequence_nr, timestamp, said.content, said.serializer_id, said.payload_manifest)
+
+
+def _load(cursor: _Cursor) -> LoadSnapshot:
+    cursor.take(r"snapshot\b", "snapshot")
+    return LoadSnapshot(cursor.string("a persistence id"), _bounds(cursor))
+
+
+def _bounds(cursor: _Cursor) -> Bounds:
+    numbers, times = (0, MAX_SEQUENCE_NR), (0, MAX_TIMESTAMP)
+    if cursor.accept(r"seq\b"):
+        numbers = _window(cursor, 0, MAX_SEQUENCE_NR)
+    if cursor.accept(r"time\b"):
+        times = _window(cursor, 0, MAX_TIMESTAMP)
+    return Bounds(numbers[1], times[1], numbers[0], times[0])
+
+
+_OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
+    "write": _write,
+    "replay": _replay,
+    "highest": _highest,
+    "delete": _delete,
+    "save": _save,
+    "load": _load,
+    "reopen": lambda _: Reopen(),
+    "clock": lambda cursor: Clock(cursor.number(1)),
+}
+
+_WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
+    Write: ("ok", "rejected", "conflict", "failed", "invalid"),
+    Replay: ("none", "invalid", "unreadable"),
+    Highest: ("invalid",),
+    Delete: ("ok", "invalid"),
+    SaveSnapshot: ("ok", "failed", "invalid"),
+    LoadSnapshot: ("none", "invalid", "unreadable"),
+    DeleteSnapshot: ("ok", "invalid"),
+    DeleteSnapshots: ("ok", "invalid"),
+    Reopen: ("ok",),
+    Clock: (),
+}
+
+
+def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
+    """An expectation in the form in which outcomes print themselves, so that the two compare as strings."""
+    words = _WORDS[type(operation)]
+    if text in words:
+        return text
+    match operation:
+        case Write() if re.fullmatch(r"(ok|rejected)(\s*,\s*(ok|rejected))+", text):
+            return re.sub(r"\s*,\s*", ", ", text)
+        case Replay() if re.fullmatch(r"\d+(\.\.\d+)?(\s*,\s*\d+(\.\.\d+)?)*", text):
+            return shown_numbers(_numbers(text))
+        case Highest() if re.fullmatch(r"\d+|max", text):
+            return text
+        case LoadSnapshot() if re.fullmatch(r"(\d+|max)(\s+at\s+\d+)?", text):
+            return re.sub(r"\s+", " ", text)
+        case _:
+            raise ScenarioError(cursor.place, _expectable(operation, words), repr(text))
+
+
+def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
+    numbers = {Replay: "numbers such as 1..3, 5", Highest: "a number", LoadSnapshot: "a number, or 13 at 1000"}
+    kinds = [*words, numbers[type(operation)]] if type(operation) in numbers else list(words)
+    return f"after the arrow of '{operation.kind}': {' or '.join(kinds) or 'nothing'}"
+
+
+def _numbers(text: str) -> itertools.chain[int]:
+    runs = [part.strip().split("..") for part in text.split(",")]
+    return itertools.chain.from_iterable(range(int(run[0]), int(run[-1]) + 1) for run in runs)

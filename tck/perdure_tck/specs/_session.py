@@ -1,0 +1,147 @@
+"""One pytest session's worth of judging: the same questions to the same engine as `perdure run` puts."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from perdure import Backend, load_backend
+from perdure.errors import PerdureError
+
+from ..conformance import Conformance, read_conformance
+from ..document import RuleResult, Run, Witness
+from ..engine import Request, conduct
+from ..examiner import Examiner
+from ..failure_text import block
+from ..judge import unmet_claim
+from ..packs import installed_programs
+from ..program import Program
+from ..rules import Rule, all_rules
+from ..verdict import Word
+
+CONFORMANCE_FILE = "conformance.toml"
+
+
+class Unusable(Exception):
+    """The options of the session do not name a backend that can be judged."""
+
+
+class RuleViolated(AssertionError):
+    """The backend broke a rule. The text is the whole report: rule, smallest history, how to repeat it."""
+
+
+class RuleUnproven(AssertionError):
+    """Nothing deviated, but too little was exercised for the rule to be believed."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One rule and one of the programs that are about it."""
+
+    rule: Rule
+    program: Program
+
+
+class Session:
+    """The backend under judgement, and what has been found so far."""
+
+    def __init__(
+        self, name: str, settings: Sequence[str], level: str | None, conformance: Path | None, limit_s: float
+    ) -> None:
+        try:
+            pairs = dict(_pair(setting) for setting in settings)
+            self.backend: Backend = load_backend(name, pairs)
+            path = conformance or (Path(CONFORMANCE_FILE) if Path(CONFORMANCE_FILE).exists() else None)
+            self.conformance = read_conformance(path) if path else Conformance()
+            programs = installed_programs()
+        except (PerdureError, ValueError) as error:
+            raise Unusable(str(error)) from error
+        self.name = name
+        self.level = level or self.conformance.level
+        self.programs = [program for program in programs if self.level == "full" or program.level == "core"]
+        self._limit_s = limit_s
+        self._claims = self.conformance.claims_of(self.backend.claims)
+        self._examiner: Examiner | None = None
+        self._run: Run | None = None
+
+    def parameters(self, name: str) -> list[object]:
+        """The parameters of one fixture: every rule that is judged, or every rule with each of its programs."""
+        rules = [rule for rule in all_rules().values() if rule.judged]
+        if name == "perdure_rule":
+            return [pytest.param(rule, id=rule.id, marks=pytest.mark.perdure_rule(rule.id)) for rule in rules]
+        return [
+            pytest.param(Case(rule, program), id=f"{rule.id}-{program.name}", marks=pytest.mark.perdure_rule(rule.id))
+            for rule in rules
+            for program in self.programs
+            if rule.id in program.rules
+        ]
+
+    def unmet_claim(self, case: Case) -> str:
+        """The claim for want of which the backend is excused from a case, or ""."""
+        if case.rule.claim and not getattr(self._claims, case.rule.claim):
+            return case.rule.claim
+        return unmet_claim(case.program, self._claims)
+
+    def violations(self, case: Case) -> list[str]:
+        """What one program found against its rule, or against a rule of a single field, each as a block."""
+        finding = self._examining().examine(case.program)
+        about = set(case.program.rules)
+        against = [one for one in finding.witnesses if case.rule.id in one.rules or not about & set(one.rules)]
+        waived = {waiver.rule for waiver in self.conformance.waiver}
+        return [
+            block(_result_for(rule_id, witness), self.name)
+            for witness in against
+            for rule_id in [case.rule.id if case.rule.id in witness.rules else witness.rules[0]]
+            if rule_id not in waived
+        ]
+
+    def result(self, rule: Rule) -> RuleResult:
+        """The word for one rule, from one run over everything."""
+        if self._run is None:
+            self._run = conduct(self.backend, self._request())
+        return next(result for result in self._run.rules if result.id == rule.id)
+
+    def _request(self) -> Request:
+        return Request(
+            programs=installed_programs(),
+            level=self.level,
+            conformance=self.conformance,
+            operation_limit_s=self._limit_s,
+            today=datetime.date.today(),
+            command="pytest",
+        )
+
+    def _examining(self) -> Examiner:
+        if self._examiner is None:
+            self._examiner = Examiner(self.backend, self._claims, self._limit_s)
+        return self._examiner
+
+    def close(self) -> None:
+        if self._examiner is not None:
+            self._examiner.__exit__()
+
+
+def _result_for(rule_id: str, witness: Witness) -> RuleResult:
+    rule = all_rules()[rule_id]
+    return RuleResult(
+        id=rule.id,
+        level=rule.level,
+        chapter=rule.chapter,
+        sentence=rule.sentence,
+        check=rule.check,
+        word=Word.VIOLATED,
+        reason="",
+        scenarios=(),
+        coverage={},
+        floor=rule.floor,
+        witnesses=(witness,),
+    )
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals or not name:
+        raise Unusable(f"--perdure-setting {setting!r} is not name=value")
+    return name, value

@@ -1,0 +1,51 @@
+"""Two tests: one for each rule and scenario, and one for each rule as a whole. Both carry the rule as a JUnit property.
+
+They are plain functions without asyncio or assert, so that the ini file of whoever runs them cannot change them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perdure_tck.specs._session import RuleUnproven, RuleViolated
+from perdure_tck.stage import KitFault
+from perdure_tck.verdict import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure_tck.rules import Rule
+    from perdure_tck.specs._session import Case, Session
+
+
+def test_scenario(perdure_session: Session, perdure_case: Case, record_property: Callable[[str, object], None]) -> None:
+    """The backend answers every step of the scenario as the rule allows."""
+    record_property("rule", perdure_case.rule.id)
+    unmet = perdure_session.unmet_claim(perdure_case)
+    if unmet:
+        pytest.skip(f"UNSUPPORTED: {unmet} is not claimed")
+    violations = perdure_session.violations(perdure_case)
+    if violations:
+        raise RuleViolated("\n\n".join(violations))
+
+
+def test_rule(perdure_session: Session, perdure_rule: Rule, record_property: Callable[[str, object], None]) -> None:
+    """The rule as a whole conforms: nothing deviates, and it was exercised enough to be believed."""
+    result = perdure_session.result(perdure_rule)
+    record_property("rule", result.id)
+    record_property("word", result.word)
+    match result.word:
+        case Word.CONFORMS:
+            return
+        case Word.UNSUPPORTED:
+            pytest.skip(f"{result.word}: {result.reason}")
+        case Word.WAIVED:
+            pytest.xfail(f"{result.word}: {result.reason}")
+        case Word.KIT_FAULT:
+            raise KitFault(result.reason)
+        case Word.VIOLATED:
+            raise RuleViolated(f"{result.word}  {result.id}  {result.sentence}\n  {result.reason}")
+        case _:
+            raise RuleUnproven(f"{result.word}  {result.id}  {result.sentence}\n  {result.reason}")

@@ -1,0 +1,202 @@
+"""A stage: one location of one backend, with the handles that are open on it, on an event loop in a thread of its own.
+
+The thread is there so that an operation which never answers, or which blocks the loop, can be left behind: every
+operation has a limit, watched from outside. A test's own time-out would not do, since it ends the whole program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from perdure import Backend, Location, Storage
+
+from .model import START_OF_CLOCK
+
+Result = TypeVar("Result")
+GRACE_S = 0.5
+
+
+class KitFault(Exception):
+    """The adapter, the environment or the kit itself raised: neither for nor against the backend."""
+
+
+class Silent(Exception):
+    """An operation gave no answer within its limit."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"no answer in {limit_s:g} s")
+        self.limit_s = limit_s
+
+
+class ManualClock:
+    """The clock of a location under test: it stands still until a program sets it."""
+
+    def __init__(self) -> None:
+        self.now = START_OF_CLOCK
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Pulse:
+    """What is under way on the loop, seen from outside: when it began and how long it may take."""
+
+    def __init__(self) -> None:
+        self.deadline: float | None = None
+        self.limit_s = 0.0
+
+    def begin(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.deadline = time.monotonic() + limit_s
+
+    def end(self) -> None:
+        self.deadline = None
+
+    @property
+    def overdue(self) -> bool:
+        deadline = self.deadline
+        return deadline is not None and time.monotonic() > deadline
+
+
+class LoopThread:
+    """An event loop in a daemon thread, which can be abandoned if something blocks it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="perdure-stage", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Result], pulse: Pulse) -> Result:
+        """The result of a coroutine; `Silent` as soon as the pulse says that an operation within it is overdue."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return future.result(timeout=0.05)
+            except concurrent.futures.TimeoutError:
+                if future.done():
+                    raise
+            if pulse.overdue:
+                future.cancel()
+                raise Silent(pulse.limit_s)
+
+    def stop(self) -> None:
+        """End the loop if it still answers; a blocked one is left to its daemon thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(GRACE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+class Handle:
+    """One open storage, held by a task of its own: a context manager must be left by the task that entered it."""
+
+    def __init__(self, backend: Backend, location: Location) -> None:
+        self._leave = asyncio.Event()
+        self._ready: asyncio.Future[Storage] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._hold(backend, location))
+
+    async def _hold(self, backend: Backend, location: Location) -> None:
+        try:
+            async with backend.open(location) as storage:
+                self._ready.set_result(storage)
+                await self._leave.wait()
+        except Exception as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+
+    async def storage(self) -> Storage:
+        return await asyncio.shield(self._ready)
+
+    async def close(self) -> None:
+        self._leave.set()
+        await self._task
+
+
+class Stage:
+    """A fresh location in a temporary directory, and one handle for each client that asked for one.
+
+    `open_limit_s` bounds opening and closing. Call `close` when done; it removes the directory.
+    """
+
+    def __init__(self, backend: Backend, page_size: int | None = None, open_limit_s: float = 60.0) -> None:
+        self.backend = backend
+        self.clock = ManualClock()
+        self.pulse = Pulse()
+        self.directory = Path(tempfile.mkdtemp(prefix="perdure-"))
+        self._open_limit_s = open_limit_s
+        self._locations: dict[str, Location] = {}
+        self._handles: dict[str, Handle] = {}
+        self._page_size = page_size
+        self._thread = LoopThread()
+
+    @property
+    def page_size(self) -> int:
+        return self._location("").page_size
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self._thread.run(work, self.pulse)
+
+    def open(self) -> None:
+        """Open the location for the unnamed client, if it is not open yet. Raises `KitFault` if that cannot be."""
+        try:
+            self.run(self.storage())
+        except Silent as silence:
+            raise KitFault(f"opening {self.backend.name} gave {silence}") from silence
+        except Exception as error:
+            raise KitFault(f"opening {self.backend.name} raised {type(error).__name__}: {error}") from error
+        finally:
+            self.pulse.end()
+
+    async def storage(self, client: str = "") -> Storage:
+        """The open storage of a client, opened when it first asks."""
+        if client not in self._handles:
+            self.pulse.begin(self._open_limit_s)
+            self._handles[client] = Handle(self.backend, self._location(client.partition("@")[2]))
+        try:
+            return await self._handles[client].storage()
+        except Exception:
+            del self._handles[client]
+            raise
+
+    async def reopen(self) -> None:
+        """Close every handle, and open those again that were open."""
+        clients = list(self._handles)
+        await self._close_handles()
+        for client in clients:
+            await self.storage(client)
+
+    async def _close_handles(self) -> None:
+        for client in list(self._handles):
+            self.pulse.begin(self._open_limit_s)
+            await self._handles.pop(client).close()
+
+    def _location(self, namespace: str) -> Location:
+        if namespace not in self._locations:
+            location = Location(directory=self.directory, namespace=namespace or "perdure", clock=self.clock)
+            if self._page_size is not None:
+                location = msgspec.structs.replace(location, page_size=self._page_size)
+            self._locations[namespace] = location
+        return self._locations[namespace]
+
+    def close(self) -> None:
+        """Close what is open and remove the directory, also if closing raises `KitFault`."""
+        try:
+            self._thread.run(self._close_handles(), self.pulse)
+        except Silent as silence:
+            raise KitFault(f"closing {self.backend.name} gave {silence}") from silence
+        except Exception as error:
+            raise KitFault(f"closing {self.backend.name} raised {type(error).__name__}: {error}") from error
+        finally:
+            self.pulse.end()
+            self._thread.stop()
+            shutil.rmtree(self.directory, ignore_errors=True)
