@@ -39,6 +39,8 @@ class Header(msgspec.Struct, frozen=True, tag="header"):
     platform: str
     started: str
     command: str
+    selection: tuple[str, ...] = ()
+    """The rules that were asked for; empty: all of the edition."""
 
 
 class ShownStep(msgspec.Struct, frozen=True):
@@ -87,6 +89,7 @@ class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
     id: str
     sentence: str
     reason: str
+    untestable: bool = False
 
 
 class Fault(msgspec.Struct, frozen=True, tag="fault"):

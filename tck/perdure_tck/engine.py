@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
@@ -14,13 +15,15 @@ from perdure import Backend, Claims
 
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Fault, Footer, Header, RuleResult, Run, Witness
-from .examiner import Examiner, Finding
+from .examiner import Examiner, Finding, readable
+from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
 from .packs import digest
+from .preflight import claims_fault
 from .program import Program
 from .rules import EDITION, Rule, all_rules
 from .stage import KitFault
-from .verdict import Word, exit_code
+from .verdict import EXIT_KIT_FAULT, Word, exit_code
 
 Progress = Callable[[int, int, str], None]
 
@@ -40,10 +43,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Case(msgspec.Struct, frozen=True):
-    """One program as it concerns one backend: the claim that the backend lacks for it, or ""."""
+    """One program as it concerns one backend.
+
+    `unmet` is the claim for want of which the program cannot be asked of the backend, or "". `lacks` are the claims
+    that some of its rules need and the backend does not make: it runs as a probe of those too.
+    """
 
     program: Program
     unmet: str
+    lacks: tuple[str, ...]
 
 
 class _Evidence:
@@ -66,15 +74,25 @@ class _Evidence:
         }
 
 
-def conduct(backend: Backend, request: Request, progress: Progress = lambda *_: None) -> Run:
-    """Judge a backend. Never raises for what the backend does; what it cannot judge is in the run as such."""
+def conduct(
+    backend: Backend, request: Request, progress: Progress = lambda *_: None, recorder: Recorder | None = None
+) -> Run:
+    """Judge a backend. Never raises for what the backend does; what it cannot judge is in the run as such.
+
+    `progress` is told of each program before it runs (number, total, name); `recorder` writes down what happens.
+    """
     started = time.monotonic()
     claims = request.conformance.claims_of(backend.claims)
     rules = [rule for rule in all_rules().values() if rule.judged and (not request.rules or rule.id in request.rules)]
-    cases = _cases(rules, claims, request)
     evidence = _Evidence()
-    with Examiner(backend, claims, request.operation_limit_s, request.open_limit_s) as examiner:
-        _gather(examiner, cases, evidence, progress)
+    cases: list[_Case] = []
+    try:
+        _refuse_claims(claims)
+        cases = _cases(rules, claims, request)
+        with Examiner(backend, claims, request.operation_limit_s, request.open_limit_s, recorder) as examiner:
+            _gather(examiner, cases, evidence, progress)
+    except KitFault as fault:
+        evidence.fault = fault
     blamed = evidence.blamed()
     named = [rule for rule in all_rules().values() if rule in rules or (rule.judged and rule.id in blamed)]
     results = [_result(rule, cases, claims, evidence, request) for rule in named]
@@ -87,27 +105,30 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
     for program in request.programs:
         about = [wanted[rule_id] for rule_id in program.rules if rule_id in wanted]
         if about and (program.level == "core" or request.level == "full"):
-            cases.append(_Case(program, unmet_claim(program, claims)))
+            lacks = {rule.claim for rule in about if rule.claim and not getattr(claims, rule.claim)}
+            cases.append(_Case(program, unmet_claim(program, claims), tuple(sorted(lacks))))
     return cases
 
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
-    """Run every program once; one that the claims excuse runs as a probe. Stops at the first fault of the kit."""
-    try:
-        journal, snapshots = examiner.offers()
-        evidence.offers = {"journal": journal, "snapshots": snapshots}
-        for number, case in enumerate(cases, 1):
-            progress(number, len(cases), case.program.name)
-            if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
-                continue
-            _refuse_contradiction(case.program)
-            if case.unmet:
-                wider = _widened(case.program, examiner.claims)
-                evidence.probes[case.program.name] = examiner.examine(case.program, wider)
-            else:
-                evidence.findings[case.program.name] = examiner.examine(case.program)
-    except KitFault as fault:
-        evidence.fault = fault
+    """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
+    journal, snapshots = examiner.offers()
+    evidence.offers = {"journal": journal, "snapshots": snapshots}
+    for number, case in enumerate(cases, 1):
+        progress(number, len(cases), case.program.name)
+        if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
+            continue
+        _refuse_contradiction(case.program)
+        if not case.unmet:
+            evidence.findings[case.program.name] = examiner.examine(case.program)
+        if case.unmet or case.lacks:
+            evidence.probes[case.program.name] = examiner.examine(case.program, _widened(case, examiner.claims))
+
+
+def _refuse_claims(claims: Claims) -> None:
+    wrong = claims_fault(claims)
+    if wrong:
+        raise KitFault(f"the claims are malformed: {wrong}")
 
 
 def _refuse_contradiction(program: Program) -> None:
@@ -116,9 +137,10 @@ def _refuse_contradiction(program: Program) -> None:
         raise KitFault(f"scenario {program.name} contradicts the model: {wrong}")
 
 
-def _widened(program: Program, claims: Claims) -> Claims:
-    """The claims of a backend that may be asked this program, and no more than these."""
-    while unmet := unmet_claim(program, claims):
+def _widened(case: _Case, claims: Claims) -> Claims:
+    """The claims of a backend that may be asked this program by all of its rules, and no more than these."""
+    claims = msgspec.structs.replace(claims, **{lack: getattr(FULL_CLAIMS, lack) for lack in case.lacks})
+    while unmet := unmet_claim(case.program, claims):
         claims = msgspec.structs.replace(claims, **{unmet: getattr(FULL_CLAIMS, unmet)})
     return claims
 
@@ -165,22 +187,26 @@ def _word(
         return Word.UNSUPPORTED, _probed(rule.claim, rule, mine, evidence)
     violations = {one.scenario for one in evidence.witnesses_against(rule.id)}
     if violations:
-        return Word.VIOLATED, f"seen in {len(violations)} scenarios"
-    if evidence.fault and any(case.program.name not in evidence.findings for case in judged):
+        return Word.VIOLATED, f"seen in {_scenarios(len(violations))}"
+    if evidence.fault and (not mine or any(case.program.name not in evidence.findings for case in judged)):
         return Word.KIT_FAULT, str(evidence.fault)
     if mine and not judged:
         return Word.UNSUPPORTED, _probed(mine[0].unmet, rule, mine, evidence)
     missing = [f"{name} {coverage[name]} of {least}" for name, least in rule.floor.items() if coverage[name] < least]
     if missing:
         return Word.UNPROVEN, f"not exercised enough: {', '.join(missing)}"
-    return Word.CONFORMS, f"{len(judged)} scenarios"
+    return Word.CONFORMS, _scenarios(len(judged))
+
+
+def _scenarios(number: int) -> str:
+    return f"{number} scenario{'' if number == 1 else 's'}"
 
 
 def _probed(claim: str, rule: Rule, mine: Sequence[_Case], evidence: _Evidence) -> str:
     findings = [evidence.probes[case.program.name] for case in mine if case.program.name in evidence.probes]
     held = findings and not any(rule.id in witness.rules for finding in findings for witness in finding.witnesses)
     if held:
-        return f"{claim} is not claimed, yet it held in {len(findings)} scenarios: you may claim it"
+        return f"{claim} is not claimed, yet it held in {_scenarios(len(findings))}: you may claim it"
     return f"{claim} is not claimed, and a probe confirmed that"
 
 
@@ -215,11 +241,12 @@ def _run(
         platform=platform.platform(),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=request.command,
+        selection=request.rules,
     )
-    faults = (Fault(str(evidence.fault), repr(evidence.fault.__cause__)),) if evidence.fault else ()
+    faults = (_told_of(evidence.fault),) if evidence.fault else ()
     footer = Footer(
         counts={word: counts[word] for word in Word},
-        exit_code=exit_code(counts, request.partial),
+        exit_code=EXIT_KIT_FAULT if faults else exit_code(counts, request.partial),
         programs=len(evidence.findings) + len(evidence.probes),
         operations=sum(one.operations for one in (*evidence.findings.values(), *evidence.probes.values())),
         duration_s=round(duration_s, 3),
@@ -227,8 +254,13 @@ def _run(
     return Run(header, tuple(results), tuple(_awaiting(request)), faults, footer)
 
 
+def _told_of(fault: KitFault) -> Fault:
+    """The fault in one line, and below it where it came from, for `-v` and for attachments."""
+    return Fault(readable(str(fault)), readable("".join(traceback.format_exception(fault.__cause__ or fault))))
+
+
 def _awaiting(request: Request) -> Iterable[Awaiting]:
     for rule in all_rules().values():
         if not rule.judged and (not request.rules or rule.id in request.rules):
             reason = f"untestable: {rule.untestable}" if rule.untestable else f"will be judged with {rule.needs}"
-            yield Awaiting(rule.id, rule.sentence, reason)
+            yield Awaiting(rule.id, rule.sentence, reason, bool(rule.untestable))

@@ -1,7 +1,7 @@
 """The examiner: runs programs on one backend and says what each of them proves.
 
-Programs share one location and are told apart by a prefix on their ids; one that needs a location of its own, and one
-that follows a deviation, gets a fresh one. A result is kept, so that a program that is about several rules runs once.
+Programs share a location and are told apart by a prefix on their ids; one that needs a location of its own gets it, and
+after a deviation everybody gets a fresh one. A result is kept, so that a program that is about several rules runs once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from perdure import Backend, Claims, NoJournal, NoSnapshotStore
 
 from .document import ShownStep, Witness
-from .history import Execution
+from .history import Execution, Recorder
 from .judge import Deviation, judge
 from .outcomes import NoAnswer
 from .preflight import shape_fault
@@ -45,7 +45,12 @@ class Trial:
     coverage: Mapping[str, int]
 
     def told(self, text: str) -> str:
-        return text.replace(self.prefix, "") if self.prefix else text
+        return readable(text.replace(self.prefix, "") if self.prefix else text)
+
+
+def readable(text: str) -> str:
+    """Text from outside as it can be written down: what no encoding holds is shown by its escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class Examiner:
@@ -60,24 +65,30 @@ class Examiner:
         claims: Claims | None = None,
         operation_limit_s: float = 5.0,
         open_limit_s: float = 60.0,
+        recorder: Recorder | None = None,
     ) -> None:
         self.backend = backend
         self.claims = claims or backend.claims
         self._limits = Limits(operation_limit_s)
         self._open_limit_s = open_limit_s
-        self._stage: Stage | None = None
+        self._recorder = recorder
+        self._stages: dict[int | None, Stage] = {}
         self._trials = 0
         self._findings: dict[tuple[str, Claims], Finding] = {}
 
     def __enter__(self) -> Examiner:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._leave_stage()
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        try:
+            while self._stages and kind is None:
+                self._stages.popitem()[1].close()
+        finally:
+            self._leave_stages()
 
     def offers(self) -> tuple[bool, bool]:
         """Whether the backend offers a journal, and a snapshot store. `KitFault` if either lacks a method."""
-        stage = self._shared_stage()
+        stage = self._shared_stage(None)
         stage.open()
         storage = stage.run(stage.storage())
         fault = shape_fault(storage)
@@ -99,28 +110,34 @@ class Examiner:
     def _examine(self, program: Program, claims: Claims) -> Finding:
         trial = self._try_shared(program, claims)
         if trial.deviations:
-            self._leave_stage()  # whatever went wrong there must not colour the next program
+            self._leave_stages()  # whatever went wrong there must not colour the next program
         witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
         return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
 
     def _try_shared(self, program: Program, claims: Claims) -> Trial:
         if program.own_location:
             return self.try_alone(program, claims)
-        return self._try(program, claims, self._shared_stage())
+        return self._try(program, claims, self._shared_stage(program.page_size))
 
     def try_alone(self, program: Program, claims: Claims | None = None) -> Trial:
         """Run and judge a program on a fresh location."""
         stage = Stage(self.backend, program.page_size, self._open_limit_s)
         try:
-            return self._try(program, claims or self.claims, stage)
-        finally:
+            trial = self._try(program, claims or self.claims, stage)
+        except KitFault:
             _close_after(stage)
+            raise
+        if trial.deviations:
+            _close_after(stage)
+        else:
+            stage.close()
+        return trial
 
     def _try(self, program: Program, claims: Claims, stage: Stage) -> Trial:
         self._trials += 1
         prefix = "" if program.private else f"k{self._trials}-"
         concrete = program.with_prefix(prefix)
-        execution = execute(concrete, stage, self._limits)
+        execution = execute(concrete, stage, self._limits, self._recorder)
         judgement = judge(concrete, execution, claims, stage.page_size)
         return Trial(concrete, prefix, execution, judgement.deviations, judgement.coverage)
 
@@ -128,7 +145,10 @@ class Examiner:
         """The smallest history that breaks the same rules at its last step."""
 
         def breaks(candidate: Program) -> bool:
-            tried = self.try_alone(candidate, claims)
+            try:
+                tried = self.try_alone(candidate, claims)
+            except KitFault:  # a backend that is broken may break in other ways too; this is about one of them
+                return False
             return any(one.rules == deviation.rules and one.number == len(candidate.steps) for one in tried.deviations)
 
         cut = msgspec.structs.replace(program, steps=program.steps[: deviation.number])
@@ -136,7 +156,8 @@ class Examiner:
             return self._shown(cut, trial, deviation, 1)  # each further try would cost the whole limit again
         smallest, tries = shrink(cut, breaks)
         last = self.try_alone(smallest, claims)
-        found = next((one for one in last.deviations if one.rules == deviation.rules), None)
+        end = len(smallest.steps)
+        found = next((one for one in last.deviations if one.rules == deviation.rules and one.number == end), None)
         if found is None:  # seen on the shared location, not alone: show what was seen
             return self._shown(cut, trial, deviation, tries)
         return self._shown(smallest, last, found, tries)
@@ -151,19 +172,23 @@ class Examiner:
         )
         prose = f"The smallest history found that breaks {' '.join(deviation.rules)} on {self.backend.name}."
         text = show(
-            msgspec.structs.replace(program, prose=f"{prose}\nShrunk from {program.name}.", rules=deviation.rules)
+            msgspec.structs.replace(
+                program,
+                prose=f"{prose}\nShrunk from {program.name}.",
+                rules=deviation.rules,
+                steps=tuple(msgspec.structs.replace(step, expected=()) for step in program.steps),
+            )
         )
         return Witness(program.name, deviation.rules, (*steps[:-1], wrong), text, tries)
 
-    def _shared_stage(self) -> Stage:
-        if self._stage is None:
-            self._stage = Stage(self.backend, open_limit_s=self._open_limit_s)
-        return self._stage
+    def _shared_stage(self, page_size: int | None) -> Stage:
+        if page_size not in self._stages:
+            self._stages[page_size] = Stage(self.backend, page_size, self._open_limit_s)
+        return self._stages[page_size]
 
-    def _leave_stage(self) -> None:
-        if self._stage is not None:
-            stage, self._stage = self._stage, None
-            _close_after(stage)
+    def _leave_stages(self) -> None:
+        while self._stages:
+            _close_after(self._stages.popitem()[1])
 
 
 def _close_after(stage: Stage) -> None:

@@ -58,7 +58,7 @@ def _outcome(step: ShownStep) -> str:
 
 def _advice(result: RuleResult, witness: Witness, backend: str, also: Sequence[str]) -> Iterator[str]:
     if result.check:
-        yield "  check    " + textwrap.shorten("; ".join(result.check), WIDTH, placeholder="…")
+        yield "  check    " + textwrap.shorten(" · ".join(result.check), WIDTH, placeholder="…")
     if also:
         yield f"  falls with it  {' '.join(also)}"
     if witness.file:

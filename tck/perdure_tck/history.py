@@ -7,6 +7,8 @@ that a history that was cut off still tells what was under way. Nothing here jud
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
 from typing import Literal
 
 import msgspec
@@ -20,6 +22,7 @@ Completion = Literal["ok", "rejected", "failed", "unknown"]
 class Invoked(msgspec.Struct, frozen=True, tag="invoke"):
     """A client began an operation. `number` is the step of the program, from 1."""
 
+    program: str
     number: int
     client: str
     operation: str
@@ -29,6 +32,7 @@ class Invoked(msgspec.Struct, frozen=True, tag="invoke"):
 class Completed(msgspec.Struct, frozen=True, tag="complete"):
     """The operation ended: how, in Jepsen's terms, and with which outcome, as text."""
 
+    program: str
     number: int
     client: str
     completion: Completion
@@ -40,13 +44,11 @@ Entry = Invoked | Completed
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One step with its outcome as it was observed, in the order of completion."""
+    """One step of a sequential program with its outcome as it was observed."""
 
     number: int
     step: Step
     outcome: AnyOutcome
-    invoked_ns: int
-    completed_ns: int
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -54,15 +56,6 @@ class Execution(msgspec.Struct, frozen=True):
 
     observations: tuple[Observation, ...]
     ended_early: str = ""
-
-
-def entries(observations: Iterable[Observation]) -> Iterator[Entry]:
-    """The history of a sequential execution, invocation before completion."""
-    for seen in observations:
-        operation = str(seen.step.operation)
-        yield Invoked(seen.number, seen.step.client, operation, seen.invoked_ns)
-        completion = completion_of(seen.outcome)
-        yield Completed(seen.number, seen.step.client, completion, str(seen.outcome), seen.completed_ns)
 
 
 def completion_of(outcome: AnyOutcome) -> Completion:
@@ -78,12 +71,32 @@ def completion_of(outcome: AnyOutcome) -> Completion:
             return "ok"
 
 
-def to_json_lines(history: Iterable[Entry]) -> bytes:
-    """One JSON object a line."""
-    return b"".join(msgspec.json.encode(entry) + b"\n" for entry in history)
+class Recorder:
+    """Writes a history to a file while it happens, each entry at once, so that it survives whatever comes next."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb", buffering=0)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def invoked(self, program: str, number: int, step: Step, at_ns: int) -> None:
+        self._write(Invoked(program, number, step.client, str(step.operation), at_ns))
+
+    def completed(self, program: str, number: int, step: Step, outcome: AnyOutcome, at_ns: int) -> None:
+        self._write(Completed(program, number, step.client, completion_of(outcome), str(outcome), at_ns))
+
+    def _write(self, entry: Entry) -> None:
+        self._file.write(msgspec.json.encode(entry) + b"\n")
 
 
-def from_json_lines(lines: Iterable[bytes]) -> Iterator[Entry]:
+def read_history(lines: Iterable[bytes]) -> Iterator[Entry]:
     """The entries of a history file; `msgspec.ValidationError` for a line that is none."""
-    decoder = msgspec.json.Decoder(Entry)
+    decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
     return (decoder.decode(line) for line in lines if line.strip())

@@ -7,7 +7,7 @@ a backend to limit, the claims decide. Operations that a backend without a claim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from perdure import (
@@ -132,12 +132,26 @@ def _must_be_rejected(write: AtomicWrite, claims: Claims) -> bool:
 def _cannot_be_kept(event: PersistentRepr, claims: Claims) -> bool:
     if claims.payload_size_max is not None and len(event.payload.data) > claims.payload_size_max:
         return True
-    if claims.tags_without and any(not tag or set(tag) & set(claims.tags_without) for tag in event.tags):
+    if (
+        claims.tags
+        and claims.tags_without
+        and any(not tag or set(tag) & set(claims.tags_without) for tag in event.tags)
+    ):
         return True
-    texts = [event.payload.manifest, event.manifest, event.writer_uuid, *event.tags]
-    if event.metadata is not None:
-        texts.append(event.metadata.manifest)
-    return not all(_is_unicode(text) for text in texts)
+    return not all(_is_unicode(text) for text in _kept_texts(event, claims))
+
+
+def _kept_texts(event: PersistentRepr, claims: Claims) -> Iterator[str]:
+    """The texts of an event that a backend claims to keep; what it leaves out need not be fit to be kept."""
+    yield event.payload.manifest
+    if claims.event_manifest:
+        yield event.manifest
+    if claims.writer_uuid:
+        yield event.writer_uuid
+    if claims.tags:
+        yield from event.tags
+    if claims.metadata and event.metadata is not None:
+        yield event.metadata.manifest
 
 
 def _as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:

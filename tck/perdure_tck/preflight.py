@@ -78,7 +78,7 @@ def _shape_of(what: str, part: object, methods: dict[str, tuple[str, ...]]) -> s
 def preflight(backend: Backend, claims: Claims, limit_s: float) -> Iterator[Check]:
     """Look at one backend, step by step; after the first step that fails the rest is not tried."""
     yield Check("loads", True, f"{backend.name} {backend.version}".strip())
-    wrong = _claims_fault(claims)
+    wrong = claims_fault(claims)
     yield Check("claims are well formed", not wrong, wrong or _claimed(claims))
     if wrong:
         return
@@ -92,7 +92,8 @@ def preflight(backend: Backend, claims: Claims, limit_s: float) -> Iterator[Chec
             yield Check("closes", False, str(fault))
 
 
-def _claims_fault(claims: Claims) -> str:
+def claims_fault(claims: Claims) -> str:
+    """What is wrong with claims by themselves, in one line; "" if nothing."""
     try:
         msgspec.convert(msgspec.structs.asdict(claims), Claims)
     except msgspec.ValidationError as error:

@@ -31,9 +31,9 @@ class Step(msgspec.Struct, frozen=True):
 class Program(msgspec.Struct, frozen=True):
     """A program: the rules that it is about, what it needs of its location, and its steps.
 
-    A `private` program has a location of its own and its ids as they stand, one with a `page_size` a location of its
-    own. All others share one location and get a prefix on each id, which keeps the relations between ids (prefixes,
-    case, trailing blanks), needs no cleaning, and is safe in parallel.
+    A `private` program has a location of its own and its ids as they stand. All others share a location, one for each
+    page size, and get a prefix on each id, which keeps the relations between ids (prefixes, case, trailing blanks),
+    needs no cleaning, and is safe in parallel.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Program(msgspec.Struct, frozen=True):
 
     @property
     def own_location(self) -> bool:
-        return self.private or self.page_size is not None or any(step.namespace for step in self.steps)
+        return self.private or any(step.namespace for step in self.steps)
 
     @property
     def uses_journal(self) -> bool:

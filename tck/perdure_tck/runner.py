@@ -5,6 +5,7 @@ It calls backends through the public contracts only, turns exceptions and answer
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from perdure import PersistentRepr, SelectedSnapshot, Storage, WriteRejected
 from perdure.errors import SequenceConflict, Unreadable, WriteFailed
 
-from .history import Execution, Observation
+from .history import Execution, Observation, Recorder
 from .model import START_OF_CLOCK
 from .operations import (
     AnyOperation,
@@ -67,7 +68,7 @@ class Limits:
         self._silences[kind] += 1
 
 
-def execute(program: Program, stage: Stage, limits: Limits) -> Execution:
+def execute(program: Program, stage: Stage, limits: Limits, recorder: Recorder | None = None) -> Execution:
     """Run a program to its end, or to the first operation that gives no answer.
 
     Raises `KitFault` if the location cannot be opened in the first place. Opening it again, or a second time, is an
@@ -76,30 +77,37 @@ def execute(program: Program, stage: Stage, limits: Limits) -> Execution:
     observations: list[Observation] = []
     stage.open()
     try:
-        stage.run(_play(program, stage, limits, observations))
+        stage.run(_play(program, stage, limits, observations, recorder))
     except Silent as silence:
         number = len(observations) + 1
         step = program.steps[number - 1]
         limits.silent(step.operation.kind)
-        now = time.monotonic_ns()
-        begun = now - int(silence.limit_s * 1e9)
-        observations.append(Observation(number, step, NoAnswer(silence.limit_s), begun, now))
+        observations.append(Observation(number, step, NoAnswer(silence.limit_s)))
+        if recorder:
+            recorder.completed(program.name, number, step, observations[-1].outcome, time.monotonic_ns())
         return Execution(tuple(observations), str(silence))
     return Execution(tuple(observations))
 
 
-async def _play(program: Program, stage: Stage, limits: Limits, observations: list[Observation]) -> None:
+async def _play(
+    program: Program, stage: Stage, limits: Limits, observations: list[Observation], recorder: Recorder | None
+) -> None:
     stage.clock.now = START_OF_CLOCK
     for number, step in enumerate(program.steps, 1):
         stage.pulse.begin(limits.of(step.operation.kind))
-        invoked = time.monotonic_ns()
+        if recorder:
+            recorder.invoked(program.name, number, step, time.monotonic_ns())
         outcome = await _observed(step, number, stage)
-        observations.append(Observation(number, step, outcome, invoked, time.monotonic_ns()))
+        if recorder:
+            recorder.completed(program.name, number, step, outcome, time.monotonic_ns())
+        observations.append(Observation(number, step, outcome))
     stage.pulse.end()
 
 
 async def _observed(step: Step, number: int, stage: Stage) -> AnyOutcome:
     """The outcome of one operation, whatever it raises."""
+    task = asyncio.current_task()
+    assert task is not None
     try:
         if isinstance(step.operation, Reopen):
             await stage.reopen()
@@ -108,13 +116,23 @@ async def _observed(step: Step, number: int, stage: Stage) -> AnyOutcome:
     except SequenceConflict:
         return Conflict()
     except WriteFailed as error:
-        return Failed(str(error))
+        return Failed(_said(error))
     except Unreadable as error:
-        return Damaged(str(error))
+        return Damaged(_said(error))
     except ValueError as error:
-        return Invalid(str(error))
+        return Invalid(_said(error))
+    except (asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+        if task.cancelling():
+            raise  # that was us: the operation is overdue
+        return Raised(type(error).__name__, _said(error))
     except Exception as error:
-        return Raised(type(error).__name__, str(error).partition("\n")[0])
+        return Raised(type(error).__name__, _said(error))
+
+
+def _said(error: BaseException) -> str:
+    """The first line of a message, with characters that would act on a terminal or break a file as their escapes."""
+    line = str(error).partition("\n")[0]
+    return line if line.isprintable() else repr(line)[1:-1]
 
 
 async def _answer(operation: AnyOperation, number: int, storage: Storage, clock: ManualClock) -> AnyOutcome:

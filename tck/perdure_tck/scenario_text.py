@@ -5,7 +5,6 @@ The grammar is in `docs/scenario-files.md`. A mistake raises `ScenarioError` wit
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -30,12 +29,16 @@ from .operations import (
     Replay,
     SaveSnapshot,
     Write,
+    quoted,
+    shown_number,
 )
 from .outcomes import shown_numbers
 from .program import Program, Step
 
 LEVELS = ("core", "full")
 STRING = r'"(?:[^"\\]|\\.)*"'
+END = r"(?![A-Za-z0-9_-])"
+"""The end of a word: `max-1` and `snapshot_2` are bare words, and no `max` or `snapshot` begins there."""
 
 
 class ScenarioError(ValueError):
@@ -151,19 +154,25 @@ class _Cursor:
         return False
 
     def one_of(self, words: tuple[str, ...]) -> str:
-        return self.take("(" + "|".join(words) + r")\b", " or ".join(words))
+        return self.take(f"({'|'.join(words)}){END}", " or ".join(words))
 
     def number(self, least: int = 0) -> int:
-        text = self.take(r"-?\d+|max\b", "a whole number or max")
-        value = MAX_SEQUENCE_NR if text == "max" else int(text)
+        text = self.take(rf"-?\d+|max{END}", "a whole number or max")
+        value = _number(text)
         if value < least:
             raise ScenarioError(self.place, f"a number of {least} or more", text)
+        if value > MAX_SEQUENCE_NR and least >= 0:  # only bounds may be outside their limits, to be refused
+            raise ScenarioError(self.place, "a number up to max", text)
         return value
 
     def string(self, expected: str) -> str:
         if not self.peek(STRING):
             return self.take(BARE_WORD, expected)
-        text: str = json.loads(self.take(STRING, expected))
+        written = self.take(STRING, expected)
+        try:
+            text: str = json.loads(written)
+        except ValueError:
+            raise ScenarioError(self.place, f"{expected} as a JSON string", written) from None
         return text * self.number(1) if self.accept(r"\*") else text
 
     def rest(self) -> str:
@@ -193,21 +202,23 @@ def _step(cursor: _Cursor) -> Step:
 
 def _write(cursor: _Cursor) -> Write:
     batches: list[Batch] = []
-    if cursor.accept(r"nothing\b"):
+    if cursor.accept("nothing" + END):
         return Write(())
     persistence_id: str | None = None
     while True:
-        if not cursor.peek(r"-?\d|max\b|each\s+\d"):
+        if not cursor.peek(rf"-?\d|max{END}|each\s+\d"):
             persistence_id = cursor.string("a persistence id")
         if persistence_id is None:
             raise cursor.error("a persistence id")
+        if not persistence_id or any("\ud800" <= character <= "\udfff" for character in persistence_id):
+            raise ScenarioError(cursor.place, "a persistence id that an AtomicWrite can have", quoted(persistence_id))
         batches.extend(_batches(cursor, persistence_id))
         if not cursor.accept(","):
             return Write(tuple(batches))
 
 
 def _batches(cursor: _Cursor, persistence_id: str) -> list[Batch]:
-    each = cursor.accept(r"each\b")
+    each = cursor.accept("each" + END)
     first = cursor.number(1)
     last = cursor.number(first) if cursor.accept(r"\.\.") else first
     ranges = [(number, number) for number in range(first, last + 1)] if each else [(first, last)]
@@ -270,7 +281,7 @@ _ATTRIBUTE_NAMES = "data=, serializer=, payload_manifest=, manifest=, writer=, a
 
 
 def _content(cursor: _Cursor) -> Content:
-    if cursor.accept(r"empty\b"):
+    if cursor.accept("empty" + END):
         return Content()
     if cursor.accept("size:"):
         return Content(size=cursor.number(1))
@@ -299,46 +310,46 @@ def _replay(cursor: _Cursor) -> Replay:
     first, last, limit = 1, MAX_SEQUENCE_NR, MAX_SEQUENCE_NR
     if cursor.peek(r"-?\d|max|\.\."):
         first, last = _window(cursor, 1, MAX_SEQUENCE_NR)
-    if cursor.accept(r"limit\b"):
+    if cursor.accept("limit" + END):
         limit = cursor.number(-MAX_SEQUENCE_NR)
     return Replay(persistence_id, first, last, limit)
 
 
 def _highest(cursor: _Cursor) -> Highest:
     persistence_id = cursor.string("a persistence id")
-    return Highest(persistence_id, cursor.number(-MAX_SEQUENCE_NR) if cursor.accept(r"hint\b") else 0)
+    return Highest(persistence_id, cursor.number(-MAX_SEQUENCE_NR) if cursor.accept("hint" + END) else 0)
 
 
 def _delete(cursor: _Cursor) -> AnyOperation:
-    if cursor.accept(r"snapshots\b"):
+    if cursor.accept("snapshots" + END):
         return DeleteSnapshots(cursor.string("a persistence id"), _bounds(cursor))
-    if cursor.accept(r"snapshot\b"):
+    if cursor.accept("snapshot" + END):
         persistence_id = cursor.string("a persistence id")
-        return DeleteSnapshot(persistence_id, cursor.number(), cursor.number(1) if cursor.accept(r"at\b") else 0)
+        return DeleteSnapshot(persistence_id, cursor.number(), cursor.number(1) if cursor.accept("at" + END) else 0)
     persistence_id = cursor.string("a persistence id")
     cursor.take(r"\.\.", "'..' and the last number to delete")
     return Delete(persistence_id, cursor.number(-MAX_SEQUENCE_NR))
 
 
 def _save(cursor: _Cursor) -> SaveSnapshot:
-    cursor.take(r"snapshot\b", "snapshot")
+    cursor.take("snapshot" + END, "snapshot")
     persistence_id = cursor.string("a persistence id")
     sequence_nr = cursor.number()
-    timestamp = cursor.number(1) if cursor.accept(r"at\b(?!=)") else 0
+    timestamp = cursor.number(1) if cursor.accept("at(?!=)" + END) else 0
     said = _attributes(cursor)
     return SaveSnapshot(persistence_id, sequence_nr, timestamp, said.content, said.serializer_id, said.payload_manifest)
 
 
 def _load(cursor: _Cursor) -> LoadSnapshot:
-    cursor.take(r"snapshot\b", "snapshot")
+    cursor.take("snapshot" + END, "snapshot")
     return LoadSnapshot(cursor.string("a persistence id"), _bounds(cursor))
 
 
 def _bounds(cursor: _Cursor) -> Bounds:
     numbers, times = (0, MAX_SEQUENCE_NR), (0, MAX_TIMESTAMP)
-    if cursor.accept(r"seq\b"):
+    if cursor.accept("seq" + END):
         numbers = _window(cursor, 0, MAX_SEQUENCE_NR)
-    if cursor.accept(r"time\b"):
+    if cursor.accept("time" + END):
         times = _window(cursor, 0, MAX_TIMESTAMP)
     return Bounds(numbers[1], times[1], numbers[0], times[0])
 
@@ -376,14 +387,24 @@ def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
     match operation:
         case Write() if re.fullmatch(r"(ok|rejected)(\s*,\s*(ok|rejected))+", text):
             return re.sub(r"\s*,\s*", ", ", text)
-        case Replay() if re.fullmatch(r"\d+(\.\.\d+)?(\s*,\s*\d+(\.\.\d+)?)*", text):
-            return shown_numbers(_numbers(text))
-        case Highest() if re.fullmatch(r"\d+|max", text):
-            return text
-        case LoadSnapshot() if re.fullmatch(r"(\d+|max)(\s+at\s+\d+)?", text):
-            return re.sub(r"\s+", " ", text)
-        case _:
-            raise ScenarioError(cursor.place, _expectable(operation, words), repr(text))
+        case Replay() if re.fullmatch(rf"{RUN}(\s*,\s*{RUN})*", text):
+            runs = _runs(text)
+            if all(first <= last for first, last in runs):
+                return shown_numbers(number for first, last in runs for number in range(first, last + 1))
+        case Highest() if re.fullmatch(NUMBER, text):
+            return shown_number(_number(text))
+        case LoadSnapshot() if re.fullmatch(rf"{NUMBER}(\s+at\s+\d+)?", text):
+            number, *at = text.split()
+            return " ".join([shown_number(_number(number)), *at])
+    raise ScenarioError(cursor.place, _expectable(operation, words), repr(text))
+
+
+NUMBER = r"(?:\d+|max)"
+RUN = rf"{NUMBER}(?:\.\.{NUMBER})?"
+
+
+def _number(text: str) -> int:
+    return MAX_SEQUENCE_NR if text == "max" else int(text)
 
 
 def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
@@ -392,6 +413,7 @@ def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
     return f"after the arrow of '{operation.kind}': {' or '.join(kinds) or 'nothing'}"
 
 
-def _numbers(text: str) -> itertools.chain[int]:
+def _runs(text: str) -> list[tuple[int, int]]:
+    """`1..3, 5` as pairs of first and last."""
     runs = [part.strip().split("..") for part in text.split(",")]
-    return itertools.chain.from_iterable(range(int(run[0]), int(run[-1]) + 1) for run in runs)
+    return [(_number(run[0]), _number(run[-1])) for run in runs]

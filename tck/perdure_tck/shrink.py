@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
+from perdure import MAX_SEQUENCE_NR
 
-from .operations import Write
+from .operations import AnyOperation, Batch, Write
 from .program import Program, Step
 
 TRIES_MAX = 120
@@ -32,7 +33,7 @@ def shrink(program: Program, breaks: Callable[[Program], bool]) -> tuple[Program
 
 
 def _candidates(program: Program) -> Iterator[Program]:
-    """First whole halves, then single steps from the end, then single writes out of steps that hold several."""
+    """First whole halves, then single steps from the end, then writes out of steps that hold several, then numbers."""
     kept, last = program.steps[:-1], program.steps[-1]
     if len(kept) > 3:
         half = len(kept) // 2
@@ -41,16 +42,73 @@ def _candidates(program: Program) -> Iterator[Program]:
     for at in reversed(range(len(kept))):
         yield _with(program, (*kept[:at], *kept[at + 1 :], last))
     for at, step in enumerate(program.steps):
-        for smaller in _without_a_batch(step):
+        for smaller in _smaller_writes(step):
             yield _with(program, (*program.steps[:at], smaller, *program.steps[at + 1 :]))
+    closed_up = _with(program, _closed_up(program.steps))
+    if closed_up != program:
+        yield closed_up
 
 
 def _with(program: Program, steps: tuple[Step, ...]) -> Program:
     return msgspec.structs.replace(program, steps=steps)
 
 
-def _without_a_batch(step: Step) -> Iterator[Step]:
-    if isinstance(step.operation, Write) and len(step.operation.batches) > 1:
-        batches = step.operation.batches
-        for at in range(len(batches)):
-            yield msgspec.structs.replace(step, operation=Write((*batches[:at], *batches[at + 1 :])), expected=())
+def _smaller_writes(step: Step) -> Iterator[Step]:
+    """The step without one of its writes, or with a write of several events cut to its last one."""
+    if not isinstance(step.operation, Write):
+        return
+    batches = step.operation.batches
+    for at, batch in enumerate(batches):
+        if len(batches) > 1:
+            yield _rewritten(step, (*batches[:at], *batches[at + 1 :]))
+        if batch.first < batch.last:
+            last = msgspec.structs.replace(batch, first=batch.last)
+            yield _rewritten(step, (*batches[:at], last, *batches[at + 1 :]))
+
+
+def _rewritten(step: Step, batches: tuple[Batch, ...]) -> Step:
+    return msgspec.structs.replace(step, operation=Write(batches), expected=())
+
+
+def _closed_up(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The same steps with their numbers made as small as their order allows: 5 and 9 become 1 and 2.
+
+    Besides being easier to read, two programs that break a rule in the same way then look the same.
+    """
+    numbers = sorted({number for step in steps for number in _numbers(step.operation)} - {0, MAX_SEQUENCE_NR})
+    if any(number < 0 for number in numbers):
+        return steps
+    rank = {number: place for place, number in enumerate(numbers, 1)}
+    return tuple(_renumbered(step, rank) for step in steps)
+
+
+_NUMBER_FIELDS = ("sequence_nr", "from_sequence_nr", "to_sequence_nr", "hint")
+
+
+def _numbers(operation: AnyOperation) -> Iterator[int]:
+    if isinstance(operation, Write):
+        for batch in operation.batches:
+            yield from (batch.first, batch.last)
+    for field in _NUMBER_FIELDS:
+        if hasattr(operation, field):
+            yield getattr(operation, field)
+
+
+def _renumbered(step: Step, rank: Mapping[int, int]) -> Step:
+    operation = step.operation
+    if isinstance(operation, Write):
+        return _rewritten(
+            step,
+            tuple(
+                msgspec.structs.replace(
+                    batch, first=rank.get(batch.first, batch.first), last=rank.get(batch.last, batch.last)
+                )
+                for batch in operation.batches
+            ),
+        )
+    changed = {
+        field: rank.get(getattr(operation, field), getattr(operation, field))
+        for field in _NUMBER_FIELDS
+        if hasattr(operation, field)
+    }
+    return msgspec.structs.replace(step, operation=msgspec.structs.replace(operation, **changed), expected=())

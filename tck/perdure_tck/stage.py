@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,8 +73,17 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="perdure-stage", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="perdure-stage", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        """Run until stopped, then end what is still under way: in this thread, so that nobody need wait for it."""
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(_cancelled(asyncio.all_tasks(self._loop)))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, Result], pulse: Pulse) -> Result:
         """The result of a coroutine; `Silent` as soon as the pulse says that an operation within it is overdue."""
@@ -90,10 +100,15 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop if it still answers; a blocked one is left to its daemon thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(GRACE_S)
-        if not self._thread.is_alive():
-            self._loop.close()
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Handle:

@@ -41,7 +41,8 @@ EXIT_UNPROVEN = 4
 def exit_code(words: Iterable[Word], partial: bool = False) -> int:
     """The exit code of a run. A fault of the kit hides every other; a violation hides what was not proved.
 
-    `partial` lets NOT RUN pass. A run that judged no rule at all is a usage error, never a success.
+    `partial` lets NOT RUN pass. No rule at all is a usage error. A run in which every rule is excused has proved
+    nothing, and says so.
     """
     seen = set(words)
     if not seen:
@@ -51,5 +52,7 @@ def exit_code(words: Iterable[Word], partial: bool = False) -> int:
     if Word.VIOLATED in seen:
         return EXIT_VIOLATED
     if Word.UNPROVEN in seen or (Word.NOT_RUN in seen and not partial):
+        return EXIT_UNPROVEN
+    if not seen & {Word.CONFORMS, Word.WAIVED}:
         return EXIT_UNPROVEN
     return EXIT_OK

@@ -1,17 +1,17 @@
-"""`perdure new`: write a small plugin project that CONFORMS before its author has changed a line."""
+"""`perdure new`: write a small plugin project that conforms before its author has changed a line."""
 
 from __future__ import annotations
 
-import keyword
 import re
+import shlex
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
+from perdure import installed_backends
 
 from ._usage import Usage, usage_errors
-
-TEMPLATE = "perdure_tck"
 
 
 @click.command()
@@ -19,8 +19,7 @@ TEMPLATE = "perdure_tck"
 @click.option("--into", type=click.Path(path_type=Path), help="The folder to write [./NAME].")
 def new(name: str, into: Path | None) -> None:
     """Write a complete plugin project for a backend called NAME, with a stub in memory that conforms."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise Usage(f"{name!r} cannot be the name of a package; use small letters, digits and _, as in 'mydb'")
+    _refuse_bad_name(name)
     target = into or Path(name)
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
         raise Usage(f"{target} is there already and not empty; choose another folder with --into")
@@ -29,12 +28,20 @@ def new(name: str, into: Path | None) -> None:
             path = target / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    click.echo(f"{target}: a plugin project; next: cd {target} && tox")
+    click.echo(f"{target}: a plugin project; next: cd {shlex.quote(str(target))} && tox")
+
+
+def _refuse_bad_name(name: str) -> None:
+    """The name becomes part of a package's and a distribution's, so both must allow it and neither may be taken."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise Usage(f"{name!r} cannot be the name of a package; use small letters, digits and single _, as in 'mydb'")
+    if name in installed_backends() or find_spec(f"perdure_{name}") is not None:
+        raise Usage(f"there is a backend {name!r} or a package perdure_{name} already; choose another name")
 
 
 def _project(name: str) -> dict[str, str]:
     """Every file of the project by its place, the name filled in."""
-    root = files(TEMPLATE) / "template"
+    template = files("perdure_tck") / "template"
     places = {
         "pyproject.toml": "pyproject.toml.txt",
         "tox.ini": "tox.ini.txt",
@@ -46,5 +53,6 @@ def _project(name: str) -> dict[str, str]:
         f"tests/test_{name}.py": "test_backend.py.txt",
     }
     return {
-        place: (root / source).read_text(encoding="utf-8").replace("@NAME@", name) for place, source in places.items()
+        place: (template / source).read_text(encoding="utf-8").replace("@NAME@", name)
+        for place, source in places.items()
     }

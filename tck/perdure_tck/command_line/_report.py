@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ def report(document: Path, allure: Path | None, junit: Path | None, verbose: boo
     with usage_errors():
         found = read_run(document)
         if allure:
-            renderer("allure")(found, writable(allure))
+            renderer("allure")(found, writable(allure), os.environ)
         if junit:
             renderer("junit")(found, writable(junit))
     if not allure and not junit:

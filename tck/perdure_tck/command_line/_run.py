@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..document import Run, write_run
 from ..engine import Request, conduct
+from ..history import Recorder
 from ..rules import rule
 from ..witness_files import with_files
 from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance, programs, usage_errors, writable
@@ -32,6 +34,7 @@ from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance,
 )
 @click.option("--partial", is_flag=True, help="Let NOT RUN pass.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the run document goes [.perdure/BACKEND.jsonl].")
+@click.option("--history", type=click.Path(path_type=Path), help="Write every operation into this file as it happens.")
 @click.option("--allure", type=click.Path(path_type=Path), help="Also write Allure results into this folder.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML into this file.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more of each rule.")
@@ -44,6 +47,7 @@ def run(
     limit: float,
     partial: bool,
     out: Path | None,
+    history: Path | None,
     allure: Path | None,
     junit: Path | None,
     verbose: bool,
@@ -63,13 +67,23 @@ def run(
         command=" ".join(["perdure", *sys.argv[1:]]),
     )
     document = writable(out or Path(".perdure") / f"{_file_name(backend)}.jsonl")
-    with _progress() as progress:
-        found = conduct(chosen, request, progress)
+    for report in (allure, junit):
+        if report is not None:
+            writable(report)
+    with _progress() as progress, _recording(history) as recorder:
+        found = conduct(chosen, request, progress, recorder)
     with usage_errors():
         found = with_files(found, document.parent / f"{_file_name(backend)}-witnesses")
         write_run(found, document)
     _report(found, verbose, allure, junit)
     sys.exit(found.footer.exit_code)
+
+
+def _recording(path: Path | None) -> AbstractContextManager[Recorder | None]:
+    if path is None:
+        return nullcontext()
+    with usage_errors():
+        return Recorder(path)
 
 
 def _judged_rules(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -124,7 +138,7 @@ def _report(found: Run, verbose: bool, allure: Path | None, junit: Path | None) 
     renderer("terminal")(found, Console(), verbose)
     with usage_errors():
         if allure:
-            renderer("allure")(found, allure)
+            renderer("allure")(found, allure, os.environ)
         if junit:
             renderer("junit")(found, junit)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..judge import unmet_claim
 from ..packs import installed_programs
 from ..program import Program
 from ..rules import Rule, all_rules
+from ..stage import KitFault
 from ..verdict import Word
 
 CONFORMANCE_FILE = "conformance.toml"
@@ -101,6 +103,8 @@ class Session:
         """The word for one rule, from one run over everything."""
         if self._run is None:
             self._run = conduct(self.backend, self._request())
+        for fault in self._run.faults:  # it hides every other word, as in an exit code
+            raise KitFault(fault.message)
         return next(result for result in self._run.rules if result.id == rule.id)
 
     def _request(self) -> Request:
@@ -120,7 +124,8 @@ class Session:
 
     def close(self) -> None:
         if self._examiner is not None:
-            self._examiner.__exit__()
+            with contextlib.suppress(KitFault):  # the run of `result` closes too, and says so
+                self._examiner.__exit__()
 
 
 def _result_for(rule_id: str, witness: Witness) -> RuleResult:

@@ -1,0 +1,31 @@
+"""The exceptions keep their facts as attributes and say in one line what happened."""
+
+from __future__ import annotations
+
+import pytest
+from perdure.errors import OpenFailed, PerdureError, SequenceConflict, StorageClosed, Unreadable, WriteFailed
+
+
+def test_a_conflict_is_a_failed_write_that_names_both_numbers() -> None:
+    error = SequenceConflict("p", 3, 5)
+    assert isinstance(error, WriteFailed)
+    assert (error.persistence_id, error.sequence_nr, error.highest_sequence_nr) == ("p", 3, 5)
+    assert "sequence_nr 3 of 'p' is taken: the highest is 5" in str(error)
+
+
+def test_what_cannot_be_read_is_named() -> None:
+    error = Unreadable("event", "p", 3, "bad checksum")
+    assert (error.what, error.persistence_id, error.sequence_nr, error.reason) == ("event", "p", 3, "bad checksum")
+    assert str(error) == "event 3 of 'p' cannot be read: bad checksum"
+
+
+def test_a_closed_storage_names_the_operation_and_the_way_out() -> None:
+    error = StorageClosed("load")
+    assert error.operation == "load"
+    assert str(error) == "load: the storage is closed; open its location again"
+
+
+@pytest.mark.parametrize("kind", [OpenFailed, StorageClosed, Unreadable, WriteFailed, SequenceConflict])
+def test_every_error_has_one_root_and_none_looks_like_a_bad_argument(kind: type[Exception]) -> None:
+    assert issubclass(kind, PerdureError)
+    assert not issubclass(kind, ValueError)
