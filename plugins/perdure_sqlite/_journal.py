@@ -1,0 +1,126 @@
+"""The journal: arguments are checked here, and the rest is asked of the writer and of the reader."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+from perdure import (
+    MAX_SEQUENCE_NR,
+    AtomicWrite,
+    PersistentRepr,
+    WriteRejected,
+    check_delete,
+    check_read_highest,
+    check_replay,
+)
+from perdure.errors import StorageClosed, WriteFailed
+
+from ._reader import Read
+from ._replay import Replay
+from ._tables import Tables
+from ._worker import Worker
+from ._writer import Change
+
+
+class SqliteJournal:
+    """See `perdure.Journal`."""
+
+    def __init__(self, writer: Worker[Change], reader: Worker[Read], clock: Callable[[], int], page_size: int) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+        self._page_size = page_size
+
+    async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
+        if self._writer.closed:
+            raise WriteFailed("the storage is closed; open its location again")
+        if not writes:
+            return []
+        answers: list[WriteRejected | None] = await self._writer.ask(Append(writes, self._clock()))
+        return answers
+
+    async def replay_messages(
+        self,
+        persistence_id: str,
+        from_sequence_nr: int = 1,
+        to_sequence_nr: int = MAX_SEQUENCE_NR,
+        max_count: int = MAX_SEQUENCE_NR,
+    ) -> AsyncIterator[PersistentRepr]:
+        check_replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count)
+        replay = Replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count, self._page_size)
+        try:
+            while not replay.ended:
+                self._refuse_closed("replay_messages")
+                for event in await self._reader.ask(replay.next_page):
+                    yield event
+        finally:
+            if not replay.ended and not self._reader.closed:  # closed early, cancelled, or forgotten by its caller
+                self._reader.ask(replay.release)
+
+    async def read_highest_sequence_nr(self, persistence_id: str, from_sequence_nr: int = 0) -> int:
+        check_read_highest(persistence_id, from_sequence_nr)
+        self._refuse_closed("read_highest_sequence_nr")
+        highest: int = await self._writer.ask(Highest(persistence_id))
+        return highest
+
+    async def delete_messages_to(self, persistence_id: str, to_sequence_nr: int) -> None:
+        check_delete(persistence_id, to_sequence_nr)
+        self._refuse_closed("delete_messages_to")
+        await self._writer.ask(Erase(persistence_id, to_sequence_nr))
+
+    def _refuse_closed(self, operation: str) -> None:
+        if self._reader.closed:
+            raise StorageClosed(operation)
+
+
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """One call of `write_messages`."""
+
+    writes: Sequence[AtomicWrite]
+    now: int
+
+    def apply(self, tables: Tables) -> Sequence[WriteRejected | None]:
+        return tables.append(self.writes, self.now)
+
+    def apply_carefully(self, tables: Tables) -> Sequence[WriteRejected | None]:
+        """What cannot be kept is looked for only here: usually all can, and SQLite notices if not."""
+        answers = [tables.layout.rejection(write) for write in self.writes]
+        accepted = [write for write, answer in zip(self.writes, answers, strict=True) if answer is None]
+        tables.append(accepted, self.now)
+        return answers
+
+    def failure(self, error: Exception) -> Exception:
+        return WriteFailed(f"nothing of this call was stored: {error}")
+
+
+class Erase(msgspec.Struct, frozen=True, gc=False):
+    """One call of `delete_messages_to`."""
+
+    persistence_id: str
+    to_sequence_nr: int
+
+    def apply(self, tables: Tables) -> None:
+        tables.erase(self.persistence_id, self.to_sequence_nr)
+
+    apply_carefully = apply
+
+    def failure(self, error: Exception) -> Exception:
+        return error
+
+
+class Highest(msgspec.Struct, frozen=True, gc=False):
+    """One call of `read_highest_sequence_nr`: a change that changes nothing.
+
+    Being one, it comes after the writes that began earlier, and is answered when those are committed. (J-47)
+    """
+
+    persistence_id: str
+
+    def apply(self, tables: Tables) -> int:
+        return tables.highest(self.persistence_id)
+
+    apply_carefully = apply
+
+    def failure(self, error: Exception) -> Exception:
+        return error
