@@ -166,7 +166,7 @@ def _of_rule(run: Run, result: RuleResult, cause: Cause | None, place: int) -> m
 def _test(run: Run, key: str, name: str, place: int) -> model2.TestResult:
     """What every test has. Both ids are the same from run to run: neither time, corpus nor kit enters them."""
     header = run.header
-    stable = hashlib.md5("\0".join((key, header.backend.name, header.level)).encode(), usedforsecurity=False)
+    stable = hashlib.md5("\0".join((key, header.backend.words, header.level)).encode(), usedforsecurity=False)
     moment = _started_ms(run) + place  # Allure sorts by time: a millisecond each keeps the order of the rules
     return model2.TestResult(
         uuid=_uuid(run, key),
@@ -247,7 +247,7 @@ def _trace(run: Run, result: RuleResult, cause: Cause | None) -> str | None:
 
 def _block(run: Run, result: RuleResult, cause: Cause | None) -> str:
     also = cause.also if cause and cause.first.id == result.id else ()
-    return block(result, run.header.backend.name, also)
+    return block(result, run.header.backend.words, also)
 
 
 def _description(result: RuleResult) -> str:

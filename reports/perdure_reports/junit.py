@@ -69,7 +69,7 @@ def _case(suite: Element, run: Run, result: RuleResult, cause: Cause | None) -> 
     match result.word:
         case Word.VIOLATED:
             told = _outcome(case, "failure", result.word, _message(result, cause))
-            told.text = block(result, run.header.backend.name, _also(result, cause))
+            told.text = block(result, run.header.backend.words, _also(result, cause))
         case Word.UNPROVEN:
             _outcome(case, "failure", result.word, why(result))
         case Word.UNSUPPORTED:

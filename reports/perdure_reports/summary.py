@@ -25,7 +25,7 @@ def _parts(run: Run) -> Iterator[str]:
     yield from (_fault(fault) for fault in run.faults)
     yield _counts(run)
     yield from _others(run)
-    yield from (fenced(block(first, run.header.backend.name, also)) for first, also in causes(run))
+    yield from (fenced(block(first, run.header.backend.words, also)) for first, also in causes(run))
 
 
 def _counts(run: Run) -> str:

@@ -111,7 +111,7 @@ def _cells(count: int, total: int) -> int:
 
 
 def _block(run: Run, result: RuleResult, also: Sequence[str]) -> Iterator[Text]:
-    for number, line in enumerate(block(result, run.header.backend.name, also).split("\n")):
+    for number, line in enumerate(block(result, run.header.backend.words, also).split("\n")):
         text = Text(line, style="red" if "✗" in line else "")
         if number == 0:
             text.stylize(STYLES[result.word], 0, len(result.word))

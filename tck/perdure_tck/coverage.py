@@ -90,6 +90,5 @@ def _done(step: Step, before: State, after: State) -> Counter[str]:
 
 
 def _removed(persistence_id: str, before: State, after: State) -> bool:
-    return before.log(persistence_id).events != after.log(persistence_id).events or before.snapshots.get(
-        persistence_id
-    ) != after.snapshots.get(persistence_id)
+    snapshots = before.snapshots.get(persistence_id, {}), after.snapshots.get(persistence_id, {})
+    return before.log(persistence_id).events != after.log(persistence_id).events or snapshots[0] != snapshots[1]

@@ -18,12 +18,21 @@ FORMAT = 1
 
 
 class BackendFacts(msgspec.Struct, frozen=True):
-    """Which backend was judged, how it was set up, and what it claimed."""
+    """Which backend was judged, how it was set up, and what it claimed.
+
+    `chosen_by` are the words that chose it on a command line, settings included: what a command that repeats
+    something has to say.
+    """
 
     name: str
     version: str
     settings: Mapping[str, str]
     claims: Mapping[str, Any]
+    chosen_by: str = ""
+
+    @property
+    def words(self) -> str:
+        return self.chosen_by or self.name
 
 
 class Header(msgspec.Struct, frozen=True, tag="header"):

@@ -40,6 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False
     today: datetime.date
     command: str = ""
+    chosen_by: str = ""
 
 
 class _Case(msgspec.Struct, frozen=True):
@@ -60,6 +61,8 @@ class _Evidence:
     def __init__(self) -> None:
         self.findings: dict[str, Finding] = {}
         self.probes: dict[str, Finding] = {}
+        self.refuted: set[str] = set()
+        """Claims that are not made, and rightly so: a program that needs them deviated."""
         self.fault: KitFault | None = None
         self.offers = {"journal": True, "snapshots": True}
 
@@ -122,7 +125,10 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
         if not case.unmet:
             evidence.findings[case.program.name] = examiner.examine(case.program)
         if case.unmet or case.lacks:
-            evidence.probes[case.program.name] = examiner.examine(case.program, _widened(case, examiner.claims))
+            probe = examiner.examine(case.program, _widened(case, examiner.claims))
+            evidence.probes[case.program.name] = probe
+            if probe.witnesses:
+                evidence.refuted.add(case.unmet)
 
 
 def _refuse_claims(claims: Claims) -> None:
@@ -203,11 +209,14 @@ def _scenarios(number: int) -> str:
 
 
 def _probed(claim: str, rule: Rule, mine: Sequence[_Case], evidence: _Evidence) -> str:
+    """What was found about an ability that is not claimed, by trying it all the same."""
     findings = [evidence.probes[case.program.name] for case in mine if case.program.name in evidence.probes]
-    held = findings and not any(rule.id in witness.rules for finding in findings for witness in finding.witnesses)
-    if held:
-        return f"{claim} is not claimed, yet it held in {_scenarios(len(findings))}: you may claim it"
-    return f"{claim} is not claimed, and a probe confirmed that"
+    if not findings:
+        return f"{claim} is not claimed; no probe was made"
+    broken = any(rule.id in witness.rules for finding in findings for witness in finding.witnesses)
+    if broken or claim in evidence.refuted:
+        return f"{claim} is not claimed, and a probe confirmed that"
+    return f"{claim} is not claimed, yet it held in {_scenarios(len(findings))}: you may claim it"
 
 
 def _waived(waiver: Waiver, word: Word, reason: str, today: datetime.date) -> tuple[Word, str]:
@@ -236,7 +245,9 @@ def _run(
         edition=EDITION,
         level=request.level,
         corpus=digest(request.programs),
-        backend=BackendFacts(backend.name, backend.version, dict(backend.settings), msgspec.structs.asdict(claims)),
+        backend=BackendFacts(
+            backend.name, backend.version, dict(backend.settings), msgspec.structs.asdict(claims), request.chosen_by
+        ),
         python=platform.python_version(),
         platform=platform.platform(),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

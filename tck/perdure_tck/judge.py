@@ -105,6 +105,8 @@ class _Worlds:
         self._claims = claims
         self._states: dict[str, State] = {}
         self._now = START_OF_CLOCK
+        clients = {step.client for step in program.steps}
+        self._needs_sharing = len(clients) > len({client.partition("@")[2] for client in clients})
 
     def before(self, number: int) -> State:
         stored = self._states.get(self._program.steps[number - 1].namespace, State())
@@ -112,7 +114,7 @@ class _Worlds:
 
     def step(self, number: int) -> tuple[Transition, ...]:
         step = self._program.steps[number - 1]
-        if step.client and not self._claims.shared:
+        if self._needs_sharing and not self._claims.shared:
             raise NeedsClaim("shared")
         return model.step(self.before(number), step.operation, number, self._claims)
 

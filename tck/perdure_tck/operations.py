@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import re
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
@@ -77,6 +78,7 @@ class Content(msgspec.Struct, frozen=True):
         return quoted(self.text) if self.text else "empty"
 
 
+@lru_cache(maxsize=32)
 def pattern(size: int) -> bytes:
     """Bytes without a short period, so that a page that is lost, doubled or swapped shows."""
     blocks = range(size // 32 + 1)

@@ -94,17 +94,18 @@ async def _play(
 ) -> None:
     stage.clock.now = START_OF_CLOCK
     for number, step in enumerate(program.steps, 1):
-        stage.pulse.begin(limits.of(step.operation.kind))
+        limit_s = limits.of(step.operation.kind)
+        stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
-        outcome = await _observed(step, number, stage)
+        outcome = await _observed(step, number, stage, limit_s)
         if recorder:
             recorder.completed(program.name, number, step, outcome, time.monotonic_ns())
         observations.append(Observation(number, step, outcome))
     stage.pulse.end()
 
 
-async def _observed(step: Step, number: int, stage: Stage) -> AnyOutcome:
+async def _observed(step: Step, number: int, stage: Stage, limit_s: float) -> AnyOutcome:
     """The outcome of one operation, whatever it raises."""
     task = asyncio.current_task()
     assert task is not None
@@ -112,7 +113,9 @@ async def _observed(step: Step, number: int, stage: Stage) -> AnyOutcome:
         if isinstance(step.operation, Reopen):
             await stage.reopen()
             return Done()
-        return await _answer(step.operation, number, await stage.storage(step.client), stage.clock)
+        storage = await stage.storage(step.client)
+        stage.pulse.begin(limit_s)  # again, since a handle that had to be opened first took a limit of its own
+        return await _answer(step.operation, number, storage, stage.clock)
     except SequenceConflict:
         return Conflict()
     except WriteFailed as error:

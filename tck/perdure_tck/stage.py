@@ -108,7 +108,10 @@ class LoopThread:
 async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=GRACE_S)
+        for task in done:
+            _ = task.cancelled() or task.exception()  # looked at, so that nothing complains about it
 
 
 class Handle:

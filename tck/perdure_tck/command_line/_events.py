@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,10 +66,14 @@ def _inspecting() -> Sequence[Backend]:
 
 def _show(path: Path, found: Inspection, persistence_id: str | None, everything: bool) -> None:
     if everything or persistence_id is not None:
-        for event in found.events(persistence_id):
-            click.echo(_event_line(event))
-        for snapshot in found.snapshots(persistence_id):
-            click.echo(_snapshot_line(snapshot))
+        shown = 0
+        for line in itertools.chain(
+            map(_event_line, found.events(persistence_id)), map(_snapshot_line, found.snapshots(persistence_id))
+        ):
+            click.echo(line)
+            shown += 1
+        if not shown:
+            click.echo(f"{path}: no events or snapshots{f' of {persistence_id!r}' if persistence_id else ''}")
         return
     summaries = list(found.ids())
     for summary in summaries:

@@ -17,7 +17,7 @@ def rules(judged: bool) -> None:
     """List every rule of this edition."""
     for one in all_rules().values():
         if one.judged or not judged:
-            click.echo(f"{one.id:<6}{one.level:<7}{_state(one):<14}{one.sentence}")
+            click.echo(f"{one.id:<6}{one.level:<7}{_state(one):<18}{one.sentence}")
 
 
 def _state(one: Rule) -> str:

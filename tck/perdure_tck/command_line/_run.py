@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -65,6 +66,7 @@ def run(
         partial=partial,
         today=datetime.date.today(),
         command=" ".join(["perdure", *sys.argv[1:]]),
+        chosen_by=" ".join([backend, *(f"--setting {shlex.quote(setting)}" for setting in settings)]),
     )
     document = writable(out or Path(".perdure") / f"{_file_name(backend)}.jsonl")
     for report in (allure, junit):
@@ -73,7 +75,7 @@ def run(
     with _progress() as progress, _recording(history) as recorder:
         found = conduct(chosen, request, progress, recorder)
     with usage_errors():
-        found = with_files(found, document.parent / f"{_file_name(backend)}-witnesses")
+        found = with_files(found, document.with_name(f"{document.stem}-witnesses"))
         write_run(found, document)
     _report(found, verbose, allure, junit)
     sys.exit(found.footer.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class Session:
             programs = installed_programs()
         except (PerdureError, ValueError) as error:
             raise Unusable(str(error)) from error
-        self.name = name
+        self.words = " ".join([name, *(f"--setting {shlex.quote(setting)}" for setting in settings)])
         self.level = level or self.conformance.level
         self.programs = [program for program in programs if self.level == "full" or program.level == "core"]
         self._limit_s = limit_s
@@ -93,7 +94,7 @@ class Session:
         against = [one for one in finding.witnesses if case.rule.id in one.rules or not about & set(one.rules)]
         waived = {waiver.rule for waiver in self.conformance.waiver}
         return [
-            block(_result_for(rule_id, witness), self.name)
+            block(_result_for(rule_id, witness), self.words)
             for witness in against
             for rule_id in [case.rule.id if case.rule.id in witness.rules else witness.rules[0]]
             if rule_id not in waived
@@ -115,6 +116,7 @@ class Session:
             operation_limit_s=self._limit_s,
             today=datetime.date.today(),
             command="pytest",
+            chosen_by=self.words,
         )
 
     def _examining(self) -> Examiner:
