@@ -78,6 +78,7 @@ def _claims(settings: Settings) -> Claims:
         writer_uuid=ours,
         event_manifest=ours,
         metadata=ours,
+        tags_without="" if ours else ";",
         timestamp_resolution_ns=1 if ours else 100,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count
@@ -75,9 +76,20 @@ class Place:
     def _set_up(self, connection: sqlite3.Connection) -> None:
         self._refuse_other(layout_found(connection))  # first: a foreign file must not be turned to WAL
         if self.path is not None and self.settings.journal_mode != "KEEP":
-            answer = connection.execute(f"PRAGMA journal_mode = {self.settings.journal_mode}").fetchone()[0]
-            self._compare("journal_mode", answer.upper(), self.settings.journal_mode)
+            self._compare("journal_mode", self._set_journal_mode(connection).upper(), self.settings.journal_mode)
         self._synchronize(connection)
+
+    def _set_journal_mode(self, connection: sqlite3.Connection) -> str:
+        """SQLite does not wait for other processes here, as it does everywhere else, so it is asked again."""
+        deadline = time.monotonic() + self.settings.busy_timeout_s
+        while True:
+            try:
+                answer: str = connection.execute(f"PRAGMA journal_mode = {self.settings.journal_mode}").fetchone()[0]
+                return answer
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.005)
 
     def _synchronize(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
@@ -168,18 +180,17 @@ def _connect_uri(path: Path, mode: str) -> sqlite3.Connection:
 
 def layout_found(connection: sqlite3.Connection) -> Layout | None:
     """The layout of what is there; None if nothing is. Raises `NotThisLayout` for everything else."""
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = _tables(connection)
-    if application_id == APPLICATION_ID and tables:
+    tables = _tables(connection)  # first: another process may be creating them, and the rest of it, at this moment
+    if not tables:
+        return None
+    if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
         _refuse_newer(connection.execute("PRAGMA user_version").fetchone()[0])
         return PERDURE
     if "event_journal" in tables:
         _refuse_incomplete(connection)
         return AKKA_NET
-    if tables:
-        names = ", ".join(sorted(tables)[:3])
-        raise NotThisLayout(f"it holds other tables ({names}) and no journal; give another directory or namespace")
-    return None
+    names = ", ".join(sorted(tables)[:3])
+    raise NotThisLayout(f"it holds other tables ({names}) and no journal; give another directory or namespace")
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
