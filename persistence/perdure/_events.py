@@ -166,10 +166,23 @@ def unstorable_text(write: AtomicWrite) -> WriteRejected | None:
     every one of them needs the same answer.
     """
     for event in write.events:
+        if _plain(event):
+            continue
         for name, text in _texts_of(event):
             if not text.isascii() and not _encodable(text):
                 return WriteRejected(f"{name} {text!r} of event {event.sequence_nr} is not valid Unicode")
     return None
+
+
+def _plain(event: PersistentRepr) -> bool:
+    """Whether a glance shows that all text is fine, as it is in nearly every event. On the path of each write."""
+    return (
+        not event.tags
+        and event.metadata is None
+        and event.payload.manifest.isascii()
+        and event.manifest.isascii()
+        and event.writer_uuid.isascii()
+    )
 
 
 def _texts_of(event: PersistentRepr) -> Sequence[tuple[str, str]]:

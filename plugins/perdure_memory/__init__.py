@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from perdure import Backend, Claims, Location, Storage
 
+from ._journal import Log as Log
 from ._journal import MemoryJournal as MemoryJournal
 from ._journal import Shelf
 from ._snapshots import MemorySnapshotStore as MemorySnapshotStore

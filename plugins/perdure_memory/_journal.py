@@ -69,7 +69,9 @@ class MemoryJournal:
             highest[persistence_id] = write.highest_sequence_nr
 
     def _append(self, write: AtomicWrite) -> None:
-        log = self._shelf.logs.setdefault(write.persistence_id, Log())
+        log = self._shelf.logs.get(write.persistence_id)
+        if log is None:
+            log = self._shelf.logs[write.persistence_id] = Log()
         for event in write.events:
             log.events[event.sequence_nr] = self._stamped(event)
             self._shelf.highest_offset += self._offset_step

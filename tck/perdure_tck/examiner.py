@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +24,9 @@ from .runner import Limits, execute
 from .scenario_text import show
 from .shrink import shrink
 from .stage import KitFault, Stage
+
+SHRUNK_MAX = 3
+"""How many witnesses against the same rules are made small; of more, nobody reads the rest."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -74,6 +78,7 @@ class Examiner:
         self._recorder = recorder
         self._stages: dict[int | None, Stage] = {}
         self._trials = 0
+        self._shrunk: Counter[tuple[str, ...]] = Counter()
         self._findings: dict[tuple[str, Claims], Finding] = {}
 
     def __enter__(self) -> Examiner:
@@ -152,8 +157,10 @@ class Examiner:
             return any(one.rules == deviation.rules and one.number == len(candidate.steps) for one in tried.deviations)
 
         cut = msgspec.structs.replace(program, steps=program.steps[: deviation.number])
-        if isinstance(trial.execution.observations[deviation.number - 1].outcome, NoAnswer):
-            return self._shown(cut, trial, deviation, 1)  # each further try would cost the whole limit again
+        silent = isinstance(trial.execution.observations[deviation.number - 1].outcome, NoAnswer)
+        if silent or self._shrunk[deviation.rules] >= SHRUNK_MAX:
+            return self._shown(cut, trial, deviation, 1)  # a silent one would cost the whole limit at each try
+        self._shrunk[deviation.rules] += 1
         smallest, tries = shrink(cut, breaks)
         last = self.try_alone(smallest, claims)
         end = len(smallest.steps)

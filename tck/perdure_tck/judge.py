@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import msgspec
 from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot
@@ -18,20 +19,23 @@ from .coverage import count
 from .history import Execution
 from .model import START_OF_CLOCK, NeedsClaim, State, Transition
 from .operations import AnyOperation, SaveSnapshot, Write
-from .outcomes import AnyOutcome, Damaged, Events, Failed, Invalid, Loaded
+from .outcomes import AnyOutcome, Damaged, Events, Failed, Invalid, Loaded, NoAnswer
 from .program import Program
 
 FIELD_RULES: Mapping[str, tuple[str, ...]] = {
-    "payload": ("J-23", "J-27"),
-    "timestamp": ("J-20",),
-    "writer_uuid": ("J-19",),
-    "manifest": ("J-21",),
-    "tags": ("J-22",),
-    "metadata": ("J-35",),
-    "snapshot": ("S-29", "S-28", "S-30"),
-    "snapshot timestamp": ("S-14", "S-13"),
+    "payload": ("J-23", "J-27", "J-45", "J-79"),
+    "timestamp": ("J-20", "J-45", "J-79"),
+    "writer_uuid": ("J-19", "J-45", "J-79"),
+    "manifest": ("J-21", "J-45", "J-79"),
+    "tags": ("J-22", "J-45", "J-79"),
+    "metadata": ("J-35", "J-45", "J-79"),
+    "snapshot": ("S-29", "S-28", "S-30", "S-34"),
+    "snapshot timestamp": ("S-14", "S-13", "S-34"),
 }
-"""The rules about a single field; the first is blamed unless the program is about another of them."""
+"""The rules that a field may break; the first is blamed unless the program is about others of them."""
+
+SILENCE = "J-61"
+"""The rule that every call of a journal is answered: blamed beside those of the program."""
 
 
 class Deviation(msgspec.Struct, frozen=True):
@@ -50,6 +54,7 @@ class Judgement(msgspec.Struct, frozen=True):
     coverage: Mapping[str, int]
 
 
+@cache
 def unmet_claim(program: Program, claims: Claims) -> str:
     """The claim for want of which this program cannot be asked of a backend, or "".
 
@@ -80,6 +85,7 @@ FULL_CLAIMS = Claims(survives_close=True, shared=True, kill_durable=True, power_
 """The claims of a backend that promises everything."""
 
 
+@cache
 def disagreement(program: Program) -> str:
     """Where the expectations of a program and the model part ways, for a backend that claims everything; or ""."""
     return _disagreement(program, FULL_CLAIMS)
@@ -136,13 +142,21 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
         chosen, fields = transitions[best], differences[best]
         if fields is None:
             allowed = " or ".join(str(transition.outcome) for transition in transitions)
-            deviations.append(Deviation(seen.number, program.rules, told(seen.outcome, allowed), allowed))
+            rules = _blamed_for_all(program, seen.outcome)
+            deviations.append(Deviation(seen.number, rules, told(seen.outcome, allowed), allowed))
             break
         for field, (observed, allowed) in fields.items():
-            deviations.append(Deviation(seen.number, _blamed(program, field), observed, allowed))
+            rules = _blamed(program, field)
+            if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
+                deviations.append(Deviation(seen.number, rules, observed, allowed))
         coverage += count(seen.step, worlds.before(seen.number), chosen.state, seen.outcome, page_size)
         worlds.move(seen.number, chosen)
     return Judgement(tuple(deviations), coverage)
+
+
+def _blamed_for_all(program: Program, observed: AnyOutcome) -> tuple[str, ...]:
+    silent = isinstance(observed, NoAnswer) and program.uses_journal and SILENCE not in program.rules
+    return (*program.rules, SILENCE) if silent else program.rules
 
 
 def _weight(fields: Mapping[str, tuple[str, str]] | None) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .specs._session import Session
 
 _SESSION = pytest.StashKey["Session"]()
+_SPECS = "perdure_tck.specs"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,12 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "perdure_rule(id): the rule of the specification that this test judges")
+    if any(argument.startswith(_SPECS) for argument in config.args):
+        _session(config)  # what is wrong with the options is told in one line, before anything is collected
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give the specs their parameters; other tests are left alone."""
     wanted = {"perdure_case", "perdure_rule"} & set(metafunc.fixturenames)
-    if wanted and metafunc.module.__name__.startswith("perdure_tck.specs"):
+    if wanted and metafunc.module.__name__.startswith(_SPECS):
         session = _session(metafunc.config)
         for name in sorted(wanted):
             metafunc.parametrize(name, session.parameters(name))

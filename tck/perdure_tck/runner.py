@@ -79,14 +79,21 @@ def execute(program: Program, stage: Stage, limits: Limits, recorder: Recorder |
     try:
         stage.run(_play(program, stage, limits, observations, recorder))
     except Silent as silence:
-        number = len(observations) + 1
-        step = program.steps[number - 1]
-        limits.silent(step.operation.kind)
-        observations.append(Observation(number, step, NoAnswer(silence.limit_s)))
-        if recorder:
-            recorder.completed(program.name, number, step, observations[-1].outcome, time.monotonic_ns())
-        return Execution(tuple(observations), str(silence))
+        seen = tuple(observations)  # a loop that was blocked may still wake up and add to the list
+        if len(seen) == len(program.steps):
+            return Execution(seen)  # the last answer came just while it was given up
+        return Execution((*seen, _missing(program, len(seen) + 1, silence, limits, recorder)), str(silence))
     return Execution(tuple(observations))
+
+
+def _missing(program: Program, number: int, silence: Silent, limits: Limits, recorder: Recorder | None) -> Observation:
+    """The answer that did not come."""
+    step = program.steps[number - 1]
+    limits.silent(step.operation.kind)
+    outcome = NoAnswer(silence.limit_s)
+    if recorder:
+        recorder.completed(program.name, number, step, outcome, time.monotonic_ns())
+    return Observation(number, step, outcome)
 
 
 async def _play(
@@ -94,6 +101,8 @@ async def _play(
 ) -> None:
     stage.clock.now = START_OF_CLOCK
     for number, step in enumerate(program.steps, 1):
+        if stage.pulse.given_up:
+            return  # nobody waits any more; what the backend did with the loop was noted
         limit_s = limits.of(step.operation.kind)
         stage.pulse.begin(limit_s)
         if recorder:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
@@ -36,6 +36,8 @@ from .outcomes import shown_numbers
 from .program import Program, Step
 
 LEVELS = ("core", "full")
+EVENT_ATTRIBUTES = ("data", "serializer", "payload_manifest", "manifest", "writer", "at", "tags", "metadata")
+SNAPSHOT_ATTRIBUTES = ("data", "serializer", "payload_manifest")
 STRING = r'"(?:[^"\\]|\\.)*"'
 END = r"(?![A-Za-z0-9_-])"
 """The end of a word: `max-1` and `snapshot_2` are bare words, and no `max` or `snapshot` begins there."""
@@ -222,7 +224,7 @@ def _batches(cursor: _Cursor, persistence_id: str) -> list[Batch]:
     first = cursor.number(1)
     last = cursor.number(first) if cursor.accept(r"\.\.") else first
     ranges = [(number, number) for number in range(first, last + 1)] if each else [(first, last)]
-    attributes = _attributes(cursor)
+    attributes = _attributes(cursor, EVENT_ATTRIBUTES)
     return [
         Batch(
             persistence_id,
@@ -253,10 +255,10 @@ class _Attributes:
         self.metadata: Content | None = None
 
 
-def _attributes(cursor: _Cursor) -> _Attributes:
+def _attributes(cursor: _Cursor, names: Sequence[str]) -> _Attributes:
     found = _Attributes()
     while cursor.peek(r"[a-z_]+="):
-        name = cursor.take(r"(data|serializer|payload_manifest|manifest|writer|at|tags|metadata)=", _ATTRIBUTE_NAMES)
+        name = cursor.take(f"({'|'.join(names)})=", " or ".join(f"{name}=" for name in names))
         match name:
             case "data=":
                 found.content = _content(cursor)
@@ -275,9 +277,6 @@ def _attributes(cursor: _Cursor) -> _Attributes:
             case _:
                 found.metadata = _content(cursor)
     return found
-
-
-_ATTRIBUTE_NAMES = "data=, serializer=, payload_manifest=, manifest=, writer=, at=, tags= or metadata="
 
 
 def _content(cursor: _Cursor) -> Content:
@@ -336,7 +335,7 @@ def _save(cursor: _Cursor) -> SaveSnapshot:
     persistence_id = cursor.string("a persistence id")
     sequence_nr = cursor.number()
     timestamp = cursor.number(1) if cursor.accept("at(?!=)" + END) else 0
-    said = _attributes(cursor)
+    said = _attributes(cursor, SNAPSHOT_ATTRIBUTES)
     return SaveSnapshot(persistence_id, sequence_nr, timestamp, said.content, said.serializer_id, said.payload_manifest)
 
 

@@ -54,6 +54,8 @@ class Pulse:
     def __init__(self) -> None:
         self.deadline: float | None = None
         self.limit_s = 0.0
+        self.given_up = False
+        """Whether somebody stopped waiting for what is under way; the stage is then good for nothing but closing."""
 
     def begin(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -95,6 +97,7 @@ class LoopThread:
                 if future.done():
                     raise
             if pulse.overdue:
+                pulse.given_up = True
                 future.cancel()
                 raise Silent(pulse.limit_s)
 

@@ -35,7 +35,7 @@ def test_rule(perdure_session: Session, perdure_rule: Rule, record_property: Cal
     """The rule as a whole conforms: nothing deviates, and it was exercised enough to be believed."""
     result = perdure_session.result(perdure_rule)
     record_property("rule", result.id)
-    record_property("word", result.word)
+    record_property("word", result.word.value)  # a plain string, which can be sent between processes
     match result.word:
         case Word.CONFORMS:
             return

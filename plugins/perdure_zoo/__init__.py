@@ -1,0 +1,31 @@
+"""The zoo: broken backends, one real bug each. What the kit must catch, and by a rule that names the cause.
+
+An animal is the backend in memory with one mistake, a few lines long, that was made in a real system and is named with
+its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots. Backends that
+do nothing right at all are in `degenerate`.
+"""
+
+from __future__ import annotations
+
+from . import contents, ids, numbers, replays, snapshots, writes
+from ._animal import Animal as Animal
+from .degenerate import DEGENERATES as DEGENERATES
+from .degenerate import UNOPENABLE as UNOPENABLE
+
+ANIMALS: tuple[Animal, ...] = (
+    *numbers.family.animals,
+    *writes.family.animals,
+    *replays.family.animals,
+    *ids.family.animals,
+    *contents.family.animals,
+    *snapshots.family.animals,
+)
+"""Every animal, by family."""
+
+
+def animal(name: str) -> Animal:
+    """One animal by its name. Raises `LookupError` with the names that there are."""
+    found = next((one for one in ANIMALS if one.name == name), None)
+    if found is None:
+        raise LookupError(f"no animal named {name!r}; there are: {', '.join(one.name for one in ANIMALS)}")
+    return found

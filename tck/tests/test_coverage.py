@@ -1,0 +1,66 @@
+"""Coverage: each counter is reached, and counts what its name says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from perdure_memory import backend as memory
+from perdure_tck.coverage import COUNTS
+from perdure_tck.examiner import Examiner
+from perdure_tck.scenario_text import parse
+
+COUNTED = [
+    ("writes", "write p 1..3\nwrite p 4, q 1", 3),
+    ("rejections", 'write p 1 manifest="\\ud800", 1, 2 tags="\\ud800"', 2),
+    ("writes", 'write p 1 manifest="\\ud800", 1', 1),
+    ("conflicts", "write p 2\nwrite p 1\nwrite p 2, q 1", 2),
+    ("invalid", 'replay ""\nhighest p hint -1\nload snapshot p seq 3..2', 3),
+    ("empty_calls", "write nothing\nwrite p 1", 1),
+    ("events_replayed", "write p 1..5\nreplay p 2..4\nreplay p limit 1", 4),
+    ("empty_replays", "write p 1\nreplay p\nreplay q\nreplay p 2..\nreplay p limit 0", 3),
+    ("windows", "write p 1..3\nreplay p\nreplay p 2..\nreplay p limit 2\nreplay p ..9", 2),
+    ("gaps", "write p 1..2\nwrite p 5\nwrite p 9\nreplay p", 2),
+    ("gaps", "write p 3\nreplay p", 1),
+    ("gaps", "write p 3\nreplay p 3..", 0),
+    ("pages", "page_size 2\nwrite p 1..3\nreplay p\nreplay p 2..", 1),
+    ("highest_read", "write p 1\nhighest p\nhighest q", 1),
+    ("highest_unknown", "write p 1\nhighest p\nhighest q", 1),
+    ("hints", "write p 1\nhighest p hint 5\nhighest p", 1),
+    ("deletions", "write p 1..2\ndelete p ..1\ndelete p ..1\ndelete q ..9", 1),
+    ("idle_deletions", "write p 1..2\ndelete p ..1\ndelete p ..1\ndelete q ..9\ndelete p ..0", 3),
+    ("reopenings", "write p 1\nreopen\nreopen", 2),
+    ("handles", "write p 1\na: highest p\nb: highest p", 2),
+    ("saves", "save snapshot p 1 at 1\nsave snapshot p 1 at 2", 2),
+    ("replaced", "save snapshot p 1 at 1\nsave snapshot p 1 at 2\nsave snapshot q 1 at 1", 1),
+    ("loads", "save snapshot p 1 at 1\nload snapshot p\nload snapshot q", 1),
+    ("empty_loads", "save snapshot p 1 at 1\nload snapshot p\nload snapshot q", 1),
+    (
+        "snapshot_deletions",
+        "save snapshot p 1 at 1\nsave snapshot p 2 at 1\ndelete snapshot p 1\ndelete snapshots p",
+        2,
+    ),
+    ("idle_snapshot_deletions", "save snapshot p 1 at 1\ndelete snapshot p 1 at 2\ndelete snapshots q", 2),
+]
+
+
+@pytest.fixture(scope="module")
+def examiner() -> Iterator[Examiner]:
+    with Examiner(memory) as found:
+        yield found
+
+
+@pytest.mark.parametrize(("counter", "text", "number"), COUNTED)
+def test_a_counter_counts_what_its_name_says(examiner: Examiner, counter: str, text: str, number: int) -> None:
+    trial = examiner.try_alone(parse(f"rules J-01\n{text}", "by_hand"))
+    assert trial.deviations == ()
+    assert trial.coverage.get(counter, 0) == number
+
+
+def test_every_counter_is_tried_above() -> None:
+    assert {counter for counter, _, _ in COUNTED} == set(COUNTS)
+
+
+def test_nothing_is_counted_that_has_no_name(examiner: Examiner) -> None:
+    for _, text, _ in COUNTED:
+        assert examiner.try_alone(parse(f"rules J-01\n{text}", "by_hand")).coverage.keys() <= set(COUNTS)

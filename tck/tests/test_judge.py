@@ -1,0 +1,276 @@
+"""The judge: each deviation is blamed on the rule that names it. The executions are written by hand."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot, SnapshotMetadata
+from perdure_tck.history import Execution, Observation
+from perdure_tck.judge import FIELD_RULES, Deviation, judge, unmet_claim
+from perdure_tck.model import START_OF_CLOCK
+from perdure_tck.operations import SaveSnapshot, Write
+from perdure_tck.outcomes import (
+    Answers,
+    AnyOutcome,
+    Conflict,
+    Damaged,
+    Done,
+    Events,
+    Failed,
+    Invalid,
+    Loaded,
+    Malformed,
+    NoAnswer,
+    Number,
+    Raised,
+)
+from perdure_tck.program import Program
+from perdure_tck.rules import all_rules
+from perdure_tck.scenario_text import parse
+
+CLAIMS = Claims(survives_close=True, shared=True)
+OK = Answers((False,))
+
+
+def program(text: str, rules: str = "J-50") -> Program:
+    return parse(f"rules {rules}\n{text}", "by_hand")
+
+
+def deviations(of: Program, *outcomes: AnyOutcome, claims: Claims = CLAIMS) -> tuple[Deviation, ...]:
+    """What the judge says of a program whose first steps ended in these outcomes."""
+    seen = tuple(
+        Observation(number, step, outcome)
+        for number, (step, outcome) in enumerate(zip(of.steps, outcomes, strict=False), 1)
+    )
+    return judge(of, Execution(seen), claims, page_size=500).deviations
+
+
+def blamed(found: tuple[Deviation, ...]) -> list[tuple[int, tuple[str, ...]]]:
+    return [(one.number, one.rules) for one in found]
+
+
+def event(of: Program, step: int = 1, place: int = 0, **changes: object) -> PersistentRepr:
+    """An event as the write of a step makes it and the clock completes it, and then changed."""
+    operation = of.steps[step - 1].operation
+    assert isinstance(operation, Write)
+    events = [one for batch in operation.batches for one in batch.atomic_write(step).events]
+    kept = msgspec.structs.replace(events[place], timestamp=events[place].timestamp or START_OF_CLOCK)
+    return msgspec.structs.replace(kept, **changes)
+
+
+# ---------------------------------------------------------------------------------------------------- single fields
+
+FULL = 'write p 1 data="x" manifest=m writer=w at=1999 tags=a+b metadata="y"\nreplay p\nhighest p'
+
+WRONG_FIELDS = [
+    ("J-23", {"payload": Payload(4, "", b"changed")}),
+    ("J-23", {"payload": Payload(4, "", b"")}),
+    ("J-23", {"payload": Payload(5, "", b"x")}),
+    ("J-23", {"payload": Payload(4, "other", b"x")}),
+    ("J-20", {"timestamp": 2000}),
+    ("J-20", {"timestamp": 0}),
+    ("J-19", {"writer_uuid": "journal-1"}),
+    ("J-21", {"manifest": ""}),
+    ("J-22", {"tags": frozenset({"a"})}),
+    ("J-22", {"tags": frozenset({"a,b"})}),
+    ("J-22", {"tags": frozenset({"a", "b", "c"})}),
+    ("J-35", {"metadata": None}),
+    ("J-35", {"metadata": Payload(4, "metadata", b"")}),
+    ("J-35", {"metadata": Payload(4, "", b"y")}),
+]
+
+
+@pytest.mark.parametrize(("rule", "changes"), WRONG_FIELDS)
+def test_a_single_field_is_blamed_on_its_own_rule_and_the_walk_goes_on(rule: str, changes: dict[str, object]) -> None:
+    asked = program(FULL)
+    found = deviations(asked, OK, Events((event(asked, **changes),)), Number(7))
+    assert blamed(found) == [(2, (rule,)), (3, ("J-50",))]
+
+
+def test_two_wrong_fields_are_two_deviations() -> None:
+    asked = program(FULL)
+    wrong = event(asked, timestamp=1, tags=frozenset())
+    assert blamed(deviations(asked, OK, Events((wrong,)))) == [(2, ("J-20",)), (2, ("J-22",))]
+
+
+def test_one_field_of_many_events_is_one_deviation() -> None:
+    asked = program("write p 1..3\nreplay p")
+    wrong = tuple(event(asked, place=place, timestamp=5) for place in range(3))
+    (found,) = deviations(asked, OK, Events(wrong))
+    assert found.rules == ("J-20",)
+    assert found.observed == "1 with timestamp 5"
+    assert found.allowed == f"1 with timestamp {START_OF_CLOCK}"
+
+
+@pytest.mark.parametrize(("about", "rule"), [("J-50", "J-23"), ("J-27", "J-27"), ("J-23 J-27", "J-23")])
+def test_a_field_is_blamed_on_the_rule_of_it_that_the_program_is_about(about: str, rule: str) -> None:
+    asked = program('write p 1 data="x"\nreplay p', about)
+    found = deviations(asked, OK, Events((event(asked, payload=Payload(4, "", b"y")),)))
+    assert found[0].rules[0] == rule
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes"),
+    [
+        ("writer_uuid", {"writer_uuid": "anything"}),
+        ("event_manifest", {"manifest": "anything"}),
+        ("tags", {"tags": frozenset({"a"})}),
+        ("metadata", {"metadata": None}),
+    ],
+)
+def test_a_field_that_is_not_claimed_is_excused(claim: str, changes: dict[str, object]) -> None:
+    asked = program(FULL)
+    excusing = msgspec.structs.replace(CLAIMS, **{claim: False})
+    outcomes = OK, Events((event(asked, **changes),)), Number(1)
+    assert deviations(asked, *outcomes, claims=excusing) == ()
+    assert len(deviations(asked, *outcomes)) == 1
+
+
+def test_a_coarser_time_is_excused_down_to_the_claimed_resolution_only() -> None:
+    asked = program(FULL)
+    coarse = msgspec.structs.replace(CLAIMS, timestamp_resolution_ns=1000)
+    assert deviations(asked, OK, Events((event(asked, timestamp=1000),)), claims=coarse) == ()
+    assert len(deviations(asked, OK, Events((event(asked, timestamp=0),)), claims=coarse)) == 1
+
+
+def snapshot(asked: Program, timestamp: int = 7, **changes: object) -> Loaded:
+    save = asked.steps[0].operation
+    assert isinstance(save, SaveSnapshot)
+    payload = msgspec.structs.replace(save.payload(1), **changes)
+    return Loaded(SelectedSnapshot(SnapshotMetadata("p", 3, timestamp), payload))
+
+
+@pytest.mark.parametrize(
+    ("about", "changes", "rule"),
+    [
+        ("S-01", {"timestamp": 8}, "S-14"),
+        ("S-13", {"timestamp": 8}, "S-13"),
+        ("S-01", {"data": b"changed"}, "S-29"),
+        ("S-01", {"serializer_id": 9}, "S-29"),
+        ("S-30", {"serializer_id": 9}, "S-30"),
+        ("S-28", {"data": b""}, "S-28"),
+    ],
+)
+def test_a_field_of_a_snapshot_is_blamed_on_its_own_rule(about: str, changes: dict[str, object], rule: str) -> None:
+    asked = program("save snapshot p 3 at 7\nload snapshot p\nload snapshot p", about)
+    found = deviations(asked, Done(), snapshot(asked, **changes), Loaded(None))
+    assert blamed(found) == [(2, (rule,)), (3, (about,))]
+
+
+def test_every_rule_of_a_field_exists_and_is_judged() -> None:
+    assert all(all_rules()[rule].judged for rules in FIELD_RULES.values() for rule in rules)
+
+
+# ------------------------------------------------------------------------------------------------ anything structural
+
+TWO = "write p 1\nwrite p 2\nreplay p\nhighest p"
+
+
+def structural(asked: Program) -> dict[str, Events]:
+    first, second = event(asked, 1), event(asked, 2)
+    return {
+        "missing": Events((first,)),
+        "doubled": Events((first, first, second)),
+        "swapped": Events((second, first)),
+        "of another id": Events((first, msgspec.structs.replace(second, persistence_id="q"))),
+        "with another number": Events((first, msgspec.structs.replace(second, sequence_nr=3))),
+        "with the content of another write": Events((first, msgspec.structs.replace(second, payload=first.payload))),
+        "none": Events(()),
+    }
+
+
+@pytest.mark.parametrize("kind", list(structural(program(TWO))))
+def test_wrong_events_are_blamed_on_the_rules_of_the_program_and_the_walk_ends(kind: str) -> None:
+    asked = program(TWO, "J-50 J-59")
+    found = deviations(asked, OK, OK, structural(asked)[kind], Number(99))
+    assert blamed(found) == [(3, ("J-50", "J-59"))]
+
+
+def test_the_content_of_another_write_is_told_as_such() -> None:
+    asked = program(TWO)
+    (found,) = deviations(asked, OK, OK, structural(asked)["with the content of another write"])
+    assert found.observed == "1..2, but of another write"
+    assert found.allowed == "1..2"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Raised("OSError", "no space"),
+        NoAnswer(5.0),
+        Malformed("None"),
+        Conflict(),
+        Failed("full"),
+        Invalid("why"),
+        Done(),
+        Answers((True,)),
+        Answers((False, False)),
+        Answers(()),
+    ],
+    ids=str,
+)
+def test_any_other_outcome_ends_the_walk(wrong: AnyOutcome) -> None:
+    asked = program("write p 1\nhighest p")
+    assert blamed(deviations(asked, wrong, Number(99))) == [(1, ("J-50",))]
+
+
+def test_a_snapshot_of_another_number_is_structural() -> None:
+    asked = program("save snapshot p 3 at 7\nsave snapshot p 2 at 7\nload snapshot p", "S-01")
+    other = Loaded(SelectedSnapshot(SnapshotMetadata("p", 2, 7), Payload(4, "", b"2 of p by step 2")))
+    assert blamed(deviations(asked, Done(), Done(), other)) == [(3, ("S-01",))]
+
+
+def test_how_an_error_is_worded_does_not_matter() -> None:
+    asked = program('replay ""\nwrite p 1')
+    assert deviations(asked, Invalid("whatever words"), OK) == ()
+
+
+def test_the_reason_of_an_error_that_nobody_expected_is_told() -> None:
+    (found,) = deviations(program("write p 1"), Failed("disk full"))
+    assert (found.observed, found.allowed) == ("failed: disk full", "ok")
+
+
+def test_an_execution_that_ended_early_is_judged_as_far_as_it_went() -> None:
+    asked = program(TWO)
+    assert deviations(asked, OK) == ()
+    assert deviations(asked) == ()
+
+
+def test_what_is_unreadable_is_no_shorter_stream() -> None:
+    asked = program(TWO)
+    assert blamed(deviations(asked, OK, OK, Damaged("event 2"))) == [(3, ("J-50",))]
+
+
+def test_namespaces_are_told_apart_and_share_a_clock() -> None:
+    asked = program("a: write p 1\nb@other: highest p\nclock 5\nb@other: write p 1\nb@other: replay p")
+    seen = Events((event(asked, 4, timestamp=5),))
+    assert deviations(asked, OK, Number(0), Done(), OK, seen) == ()
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+@pytest.mark.parametrize(
+    ("claims", "text", "unmet"),
+    [
+        (CLAIMS, "write p 1..3 -> ok\nreopen", ""),
+        (Claims(), "write p 1 -> ok\nreopen", "survives_close"),
+        (Claims(), "a: write p 1 -> ok\nb: highest p", "shared"),
+        (Claims(), "write p 1 -> ok\nb: highest p", "shared"),
+        (Claims(), "a: write p 1 -> ok\nb@other: highest p", ""),
+        (Claims(atomic_batch=2), "write p 1..3 -> ok", "atomic_batch"),
+        (Claims(atomic_batch=2), "write p 1..3", ""),
+        (Claims(atomic_batch=2), "write p 1..2 -> ok", ""),
+        (Claims(tags_without=","), 'write p 1 tags="a,b" -> ok', "tags_without"),
+        (Claims(payload_size_max=3), "write p 1 data=size:4 -> ok", "payload_size_max"),
+        (Claims(persistence_id_length_max=3), "write pppp 1 -> ok", "persistence_id_length_max"),
+        (
+            Claims(timestamp_resolution_ns=10),
+            "save snapshot p 1 at 5\nload snapshot p -> 1 at 5",
+            "timestamp_resolution_ns",
+        ),
+        (Claims(atomic_batch=2), "write p 1..3 -> ok\nreopen -> ok", "atomic_batch"),
+    ],
+)
+def test_the_claim_for_want_of_which_a_program_cannot_be_asked(claims: Claims, text: str, unmet: str) -> None:
+    assert unmet_claim(program(text), claims) == unmet

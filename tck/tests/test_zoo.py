@@ -1,0 +1,128 @@
+"""The zoo: every animal is caught, by a rule that names its cause, with a history that fits on a screen.
+
+These are tests of the kit and of its scenarios. An animal that gets away means that a rule is written down and not
+looked at; one that falls on everything would say nothing about its cause.
+"""
+
+from __future__ import annotations
+
+import datetime
+from functools import cache
+
+import perdure_zoo
+import pytest
+from perdure import Backend
+from perdure_memory import backend as memory
+from perdure_sqlite import backend as sqlite
+from perdure_tck.document import RuleResult, Run
+from perdure_tck.engine import Request, conduct
+from perdure_tck.failure_text import LINES_MAX, block
+from perdure_tck.packs import installed_programs
+from perdure_tck.rules import all_rules
+from perdure_tck.scenario_text import parse
+from perdure_tck.verdict import Word
+from perdure_zoo import ANIMALS, Animal
+
+FALLS_MAX = 12
+STEPS_MAX = 8
+
+WIDE = {
+    "first_instead_of_newest": "a load without bounds is how every scenario looks at what is there",
+    "newest_by_seconds": "on a clock that stands still, all snapshots are of one second",
+}
+"""The animals that fall on more rules, and why that says nothing against the rules."""
+
+
+UNCAUGHT: dict[str, str] = {}
+"""The judged rules that catch no animal, and why: none."""
+
+
+def judged(backend: Backend, operation_limit_s: float = 1.0) -> Run:
+    request = Request(
+        programs=installed_programs(), today=datetime.date(2026, 1, 1), operation_limit_s=operation_limit_s
+    )
+    return conduct(backend, request)
+
+
+@cache
+def run_of(name: str) -> Run:
+    """One run of an animal; the tests look at it from several sides."""
+    return judged(perdure_zoo.animal(name).backend)
+
+
+def violated(name: str) -> dict[str, RuleResult]:
+    return {result.id: result for result in run_of(name).rules if result.word is Word.VIOLATED}
+
+
+def convicting(animal: Animal) -> list[RuleResult]:
+    """The violated rules that name the cause."""
+    return [result for rule_id, result in violated(animal.name).items() if rule_id in animal.killed_by]
+
+
+each_animal = pytest.mark.parametrize("animal", ANIMALS, ids=lambda animal: animal.name)
+
+
+@each_animal
+def test_an_animal_is_caught_by_a_rule_that_names_its_cause(animal: Animal) -> None:
+    assert not run_of(animal.name).faults
+    assert convicting(animal), f"{animal.name} got away: {animal.cause}; it fell on {[*violated(animal.name)]}"
+
+
+@each_animal
+def test_an_animal_does_not_fall_on_everything(animal: Animal) -> None:
+    fallen = violated(animal.name)
+    assert (len(fallen) > FALLS_MAX) == (animal.name in WIDE), f"{animal.name} falls on {[*fallen]}"
+    assert all(result.word in (Word.VIOLATED, Word.CONFORMS, Word.UNPROVEN) for result in run_of(animal.name).rules)
+
+
+@each_animal
+def test_what_is_said_of_an_animal_fits_on_a_screen(animal: Animal) -> None:
+    for result in convicting(animal):
+        text = block(result, animal.name)
+        assert len(text.splitlines()) <= LINES_MAX
+        assert result.id in text
+        assert len(result.witnesses[0].steps) <= STEPS_MAX, result.witnesses[0].text
+
+
+@each_animal
+def test_the_witness_against_an_animal_can_be_read_back(animal: Animal) -> None:
+    for result in convicting(animal):
+        witness = result.witnesses[0]
+        program = parse(witness.text, "witness")
+        assert program.rules == witness.rules
+        assert [str(step.operation) for step in program.steps] == [step.operation for step in witness.steps]
+
+
+def test_names_and_bugs_are_told_apart_and_every_animal_tells_its_story() -> None:
+    assert len({animal.name for animal in ANIMALS}) == len({animal.bug for animal in ANIMALS}) == len(ANIMALS)
+    for animal in ANIMALS:
+        assert animal.story
+        assert animal.cause
+        assert animal.system
+        assert animal.source.startswith("https://")
+        assert animal.killed_by
+        assert all(all_rules()[rule_id].judged for rule_id in animal.killed_by), animal.name
+
+
+def test_an_unknown_animal_is_refused_with_the_names_that_there_are() -> None:
+    assert perdure_zoo.animal("highest_rewinds").bug == "BUG-001"
+    with pytest.raises(LookupError, match=r"no animal named 'unicorn'; there are: highest_rewinds, "):
+        perdure_zoo.animal("unicorn")
+
+
+@pytest.mark.parametrize("backend", [memory, sqlite], ids=lambda backend: backend.name)
+def test_the_same_run_is_clean_on_a_right_backend(backend: Backend) -> None:
+    run = judged(backend, operation_limit_s=10.0)
+    assert not run.faults
+    assert {result.id: result.reason for result in run.rules if result.word is not Word.CONFORMS} == {}
+    assert len(run.rules) == sum(rule.judged for rule in all_rules().values())
+
+
+def test_every_judged_rule_catches_an_animal() -> None:
+    rules = {rule.id for rule in all_rules().values() if rule.judged}
+    caught: set[str] = set()
+    for animal in ANIMALS:
+        naming = [result.id for result in convicting(animal)]
+        caught.update(naming)
+        print(f"{animal.bug:9} {animal.name:40} falls on {len(violated(animal.name)):2}, for its cause on {naming}")
+    assert rules - caught == UNCAUGHT.keys()
