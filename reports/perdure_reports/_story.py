@@ -171,11 +171,17 @@ def verdict(run: Run) -> str:
         [
             claim(run),
             _rests_on(run),
-            f"{number(footer.programs)} programs, {number(footer.operations)} operations",
+            _effort(run),
             f"{footer.duration_s:.1f} s",
             f"corpus {run.header.corpus}",
         ]
     )
+
+
+def _effort(run: Run) -> str:
+    footer = run.footer
+    generated = f" ({number(footer.generated)} generated)" if footer.generated else ""
+    return f"{number(footer.programs)} programs{generated}, {number(footer.operations)} operations"
 
 
 def verdict_word(run: Run) -> Word | None:

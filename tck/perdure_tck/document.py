@@ -116,6 +116,8 @@ class Footer(msgspec.Struct, frozen=True, tag="footer"):
     programs: int
     operations: int
     duration_s: float
+    generated: int = 0
+    """How many of the programs were generated."""
 
 
 Line = Header | RuleResult | Awaiting | Fault | Footer

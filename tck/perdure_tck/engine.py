@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import platform
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import msgspec
 from perdure import Backend, Claims
 
+from . import generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
@@ -27,13 +30,26 @@ from .verdict import EXIT_KIT_FAULT, Word, exit_code
 
 Progress = Callable[[int, int, str], None]
 
+GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
+"""How many generated programs the gate runs at each level: of core, 100 000 operations."""
+
+SEED = 2026
+LANES = 2
+DEVIATING_MAX = 4
+"""How many deviating programs a lane runs before it stops."""
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be judged. `rules` empty means all of the edition; `level` core leaves out heavy programs."""
+    """What is to be judged. `rules` empty means all of the edition; `level` core leaves out heavy programs.
+
+    `generated` is how many generated programs run after the scenarios: always the same ones, so that the verdict is the
+    same on every machine. They are about all rules at once, so a selection of rules leaves them out.
+    """
 
     programs: Sequence[Program]
     rules: tuple[str, ...] = ()
     level: str = "core"
+    generated: int = 0
     conformance: Conformance = Conformance()
     operation_limit_s: float = 5.0
     open_limit_s: float = 60.0
@@ -63,6 +79,7 @@ class _Evidence:
         self.probes: dict[str, Finding] = {}
         self.refuted: set[str] = set()
         """Claims that are not made, and rightly so: a program that needs them deviated."""
+        self.generated = 0
         self.fault: KitFault | None = None
         self.offers = {"journal": True, "snapshots": True}
 
@@ -89,11 +106,17 @@ def conduct(
     rules = [rule for rule in all_rules().values() if rule.judged and (not request.rules or rule.id in request.rules)]
     evidence = _Evidence()
     cases: list[_Case] = []
+
+    def new_examiner() -> Examiner:
+        return Examiner(backend, claims, request.operation_limit_s, request.open_limit_s, recorder)
+
     try:
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
-        with Examiner(backend, claims, request.operation_limit_s, request.open_limit_s, recorder) as examiner:
+        with new_examiner() as examiner:
             _gather(examiner, cases, evidence, progress)
+        if request.generated and not request.rules:
+            _gather_generated(new_examiner, request.generated, evidence, progress)
     except KitFault as fault:
         evidence.fault = fault
     blamed = evidence.blamed()
@@ -129,6 +152,46 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
             evidence.probes[case.program.name] = probe
             if probe.witnesses:
                 evidence.refuted.add(case.unmet)
+
+
+def _gather_generated(
+    new_examiner: Callable[[], Examiner], count: int, evidence: _Evidence, progress: Progress
+) -> None:
+    """Run generated programs in lanes, each with a location of its own: most of the time goes by waiting for a disk.
+
+    A program is in the same lane on every machine, so each lane, and with them the run, comes out the same.
+    """
+    programs = list(generation.programs(SEED, count))
+    done = itertools.count(1)
+
+    def lane(place: int) -> list[Finding]:
+        with new_examiner() as examiner:
+            mine = _told(programs[place::LANES], lambda name: progress(next(done), count, name))
+            return _generated_findings(examiner, mine, evidence.offers)
+
+    with ThreadPoolExecutor(LANES) as lanes:
+        for findings in list(lanes.map(lane, range(LANES))):
+            evidence.findings.update((finding.program, finding) for finding in findings)
+            evidence.generated += len(findings)
+
+
+def _told(programs: Iterable[Program], tell: Callable[[str], None]) -> Iterator[Program]:
+    for program in programs:
+        tell(program.name)
+        yield program
+
+
+def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Mapping[str, bool]) -> list[Finding]:
+    """What one lane finds, until enough deviated: what is broken everywhere need not be shown everywhere."""
+    findings: list[Finding] = []
+    deviating = 0
+    for program in programs:
+        asked = generation.within(program, examiner.claims, offers["journal"], offers["snapshots"])
+        findings.append(examiner.examine(asked))
+        deviating += bool(findings[-1].witnesses)
+        if deviating == DEVIATING_MAX:
+            break
+    return findings
 
 
 def _refuse_claims(claims: Claims) -> None:
@@ -259,6 +322,7 @@ def _run(
         counts={word: counts[word] for word in Word},
         exit_code=EXIT_KIT_FAULT if faults else exit_code(counts, request.partial),
         programs=len(evidence.findings) + len(evidence.probes),
+        generated=evidence.generated,
         operations=sum(one.operations for one in (*evidence.findings.values(), *evidence.probes.values())),
         duration_s=round(duration_s, 3),
     )

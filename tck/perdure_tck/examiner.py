@@ -26,7 +26,8 @@ from .shrink import shrink
 from .stage import KitFault, Stage
 
 SHRUNK_MAX = 3
-"""How many witnesses against the same rules are made small; of more, nobody reads the rest."""
+"""How many witnesses against the same rules are made small; of more, nobody reads the rest. A generated program is
+always made small, since that tells its rule."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -140,7 +141,7 @@ class Examiner:
 
     def _try(self, program: Program, claims: Claims, stage: Stage) -> Trial:
         self._trials += 1
-        prefix = "" if program.private else f"k{self._trials}-"
+        prefix = "" if program.private else f"k{self._trials}z"
         concrete = program.with_prefix(prefix)
         execution = execute(concrete, stage, self._limits, self._recorder)
         judgement = judge(concrete, execution, claims, stage.page_size)
@@ -154,17 +155,16 @@ class Examiner:
                 tried = self.try_alone(candidate, claims)
             except KitFault:  # a backend that is broken may break in other ways too; this is about one of them
                 return False
-            return any(one.rules == deviation.rules and one.number == len(candidate.steps) for one in tried.deviations)
+            return _same(deviation, tried, candidate) is not None
 
         cut = msgspec.structs.replace(program, steps=program.steps[: deviation.number])
         silent = isinstance(trial.execution.observations[deviation.number - 1].outcome, NoAnswer)
-        if silent or self._shrunk[deviation.rules] >= SHRUNK_MAX:
+        if silent or (program.rules and self._shrunk[deviation.rules] >= SHRUNK_MAX):
             return self._shown(cut, trial, deviation, 1)  # a silent one would cost the whole limit at each try
         self._shrunk[deviation.rules] += 1
         smallest, tries = shrink(cut, breaks)
         last = self.try_alone(smallest, claims)
-        end = len(smallest.steps)
-        found = next((one for one in last.deviations if one.rules == deviation.rules and one.number == end), None)
+        found = _same(deviation, last, smallest)
         if found is None:  # seen on the shared location, not alone: show what was seen
             return self._shown(cut, trial, deviation, tries)
         return self._shown(smallest, last, found, tries)
@@ -196,6 +196,18 @@ class Examiner:
     def _leave_stages(self) -> None:
         while self._stages:
             _close_after(self._stages.popitem()[1])
+
+
+def _same(deviation: Deviation, trial: Trial, program: Program) -> Deviation | None:
+    """The deviation of the same kind in the last step of another trial.
+
+    The rule of a program that names none is told by what is left when it is small, so it may change on the way.
+    """
+    for one in trial.deviations:
+        alike = one.rules == deviation.rules if program.rules else one.field == deviation.field
+        if alike and one.number == len(program.steps):
+            return one
+    return None
 
 
 def _close_after(stage: Stage) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot
 
 from . import model
+from .blame import blamed
 from .coverage import count
 from .history import Execution
 from .model import START_OF_CLOCK, NeedsClaim, State, Transition
@@ -45,6 +46,8 @@ class Deviation(msgspec.Struct, frozen=True):
     rules: tuple[str, ...]
     observed: str
     allowed: str
+    field: str = ""
+    """The field that alone is wrong; "" if more is."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -142,13 +145,16 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
         chosen, fields = transitions[best], differences[best]
         if fields is None:
             allowed = " or ".join(str(transition.outcome) for transition in transitions)
-            rules = _blamed_for_all(program, seen.outcome)
+            pair = chosen.outcome, seen.outcome
+            rules = _blamed_for_all(program, seen.outcome) or (
+                blamed(program, seen.number, worlds.before(seen.number), page_size, pair),
+            )
             deviations.append(Deviation(seen.number, rules, told(seen.outcome, allowed), allowed))
             break
         for field, (observed, allowed) in fields.items():
             rules = _blamed(program, field)
             if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
-                deviations.append(Deviation(seen.number, rules, observed, allowed))
+                deviations.append(Deviation(seen.number, rules, observed, allowed, field))
         coverage += count(seen.step, worlds.before(seen.number), chosen.state, seen.outcome, page_size)
         worlds.move(seen.number, chosen)
     return Judgement(tuple(deviations), coverage)

@@ -83,7 +83,7 @@ def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> 
     """Every allowed outcome of an operation; `number` is its place in the program, which marks what it writes."""
     match operation:
         case Write():
-            return (_write(state, [batch.atomic_write(number) for batch in operation.batches], claims),)
+            return _write(state, [batch.atomic_write(number) for batch in operation.batches], claims)
         case Replay():
             return (Transition(_replay(state, operation, claims), state),)
         case Highest():
@@ -106,21 +106,29 @@ def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> 
             return (Transition(Done(), State(state.logs, state.snapshots, operation.now)),)
 
 
-def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> Transition:
-    """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored."""
+def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:
+    """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored.
+
+    A write that cannot be kept and is in conflict as well may be answered as either: the contract does not say which is
+    looked for first.
+    """
     if any(not _valid_id(write.persistence_id, claims) for write in writes):
-        return Transition(Invalid(), state)
+        return (Transition(Invalid(), state),)
     rejected = tuple(_must_be_rejected(write, claims) for write in writes)
+    conflict = Transition(Conflict(), state)
     after = state
+    either = False
     for write, refused in zip(writes, rejected, strict=True):
-        if refused:
-            continue
         log = after.log(write.persistence_id)
-        if write.lowest_sequence_nr <= log.highest_sequence_nr:
-            return Transition(Conflict(), state)
-        kept = tuple(_as_kept(event, state.now, claims) for event in write.events)
-        after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr))
-    return Transition(Answers(rejected), after)
+        taken = write.lowest_sequence_nr <= log.highest_sequence_nr
+        if taken and not refused:
+            return (conflict,)
+        either = either or taken
+        if not refused:
+            kept = tuple(_as_kept(event, state.now, claims) for event in write.events)
+            after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr))
+    answered = Transition(Answers(rejected), after)
+    return (answered, conflict) if either else (answered,)
 
 
 def _must_be_rejected(write: AtomicWrite, claims: Claims) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar
 
@@ -318,3 +319,20 @@ AnyOperation = (
 
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
 SNAPSHOT_OPERATIONS = (SaveSnapshot, LoadSnapshot, DeleteSnapshot, DeleteSnapshots)
+
+
+def ids_of(operation: AnyOperation) -> tuple[str, ...]:
+    """The persistence ids that an operation names, in order; those of a write once for each AtomicWrite."""
+    if isinstance(operation, Write):
+        return tuple(batch.persistence_id for batch in operation.batches)
+    return () if isinstance(operation, Reopen | Clock) else (operation.persistence_id,)
+
+
+def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
+    """The same operation with other persistence ids."""
+    if isinstance(operation, Write):
+        batches = operation.batches
+        return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
+    if isinstance(operation, Reopen | Clock):
+        return operation
+    return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

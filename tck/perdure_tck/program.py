@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .operations import JOURNAL_OPERATIONS, SNAPSHOT_OPERATIONS, AnyOperation, Batch, Clock, Reopen, Write
+from .operations import JOURNAL_OPERATIONS, SNAPSHOT_OPERATIONS, AnyOperation, renamed
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -60,17 +60,9 @@ class Program(msgspec.Struct, frozen=True):
         """The same program with a prefix on each persistence id, except on empty ids, which are there to be refused."""
         if self.private:
             return self
-        steps = tuple(msgspec.structs.replace(step, operation=_renamed(step.operation, prefix)) for step in self.steps)
+
+        def rename(persistence_id: str) -> str:
+            return prefix + persistence_id if persistence_id else ""
+
+        steps = tuple(msgspec.structs.replace(step, operation=renamed(step.operation, rename)) for step in self.steps)
         return msgspec.structs.replace(self, steps=steps)
-
-
-def _renamed(operation: AnyOperation, prefix: str) -> AnyOperation:
-    if isinstance(operation, Write):
-        return Write(tuple(_prefixed_batch(batch, prefix) for batch in operation.batches))
-    if isinstance(operation, Reopen | Clock) or not operation.persistence_id:
-        return operation
-    return msgspec.structs.replace(operation, persistence_id=prefix + operation.persistence_id)
-
-
-def _prefixed_batch(batch: Batch, prefix: str) -> Batch:
-    return msgspec.structs.replace(batch, persistence_id=prefix + batch.persistence_id)

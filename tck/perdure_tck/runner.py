@@ -101,13 +101,13 @@ async def _play(
 ) -> None:
     stage.clock.now = START_OF_CLOCK
     for number, step in enumerate(program.steps, 1):
-        if stage.pulse.given_up:
-            return  # nobody waits any more; what the backend did with the loop was noted
         limit_s = limits.of(step.operation.kind)
         stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
         outcome = await _observed(step, number, stage, limit_s)
+        if stage.pulse.given_up:
+            return  # an answer that comes too late is none, and nobody waits for the next one
         if recorder:
             recorder.completed(program.name, number, step, outcome, time.monotonic_ns())
         observations.append(Observation(number, step, outcome))

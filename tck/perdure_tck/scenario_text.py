@@ -258,7 +258,7 @@ class _Attributes:
 def _attributes(cursor: _Cursor, names: Sequence[str]) -> _Attributes:
     found = _Attributes()
     while cursor.peek(r"[a-z_]+="):
-        name = cursor.take(f"({'|'.join(names)})=", " or ".join(f"{name}=" for name in names))
+        name = cursor.take(f"({'|'.join(names)})=", ", ".join(f"{name}=" for name in names))
         match name:
             case "data=":
                 found.content = _content(cursor)

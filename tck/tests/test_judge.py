@@ -102,6 +102,12 @@ def test_one_field_of_many_events_is_one_deviation() -> None:
     assert found.allowed == f"1 with timestamp {START_OF_CLOCK}"
 
 
+def test_the_same_rule_broken_again_is_told_once() -> None:
+    asked = program("write p 1\nreplay p\nreplay p\nhighest p")
+    wrong = Events((event(asked, timestamp=1),))
+    assert blamed(deviations(asked, OK, wrong, wrong, Number(1))) == [(2, ("J-20",))]
+
+
 @pytest.mark.parametrize(("about", "rule"), [("J-50", "J-23"), ("J-27", "J-27"), ("J-23 J-27", "J-23")])
 def test_a_field_is_blamed_on_the_rule_of_it_that_the_program_is_about(about: str, rule: str) -> None:
     asked = program('write p 1 data="x"\nreplay p', about)
@@ -197,7 +203,6 @@ def test_the_content_of_another_write_is_told_as_such() -> None:
     "wrong",
     [
         Raised("OSError", "no space"),
-        NoAnswer(5.0),
         Malformed("None"),
         Conflict(),
         Failed("full"),
@@ -212,6 +217,11 @@ def test_the_content_of_another_write_is_told_as_such() -> None:
 def test_any_other_outcome_ends_the_walk(wrong: AnyOutcome) -> None:
     asked = program("write p 1\nhighest p")
     assert blamed(deviations(asked, wrong, Number(99))) == [(1, ("J-50",))]
+
+
+def test_silence_is_blamed_on_the_rule_of_answers_too() -> None:
+    assert blamed(deviations(program("write p 1\nhighest p"), NoAnswer(5.0), Number(99))) == [(1, ("J-50", "J-61"))]
+    assert blamed(deviations(program("write p 1", "J-61"), NoAnswer(5.0))) == [(1, ("J-61",))]
 
 
 def test_a_snapshot_of_another_number_is_structural() -> None:

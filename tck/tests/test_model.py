@@ -37,13 +37,13 @@ from perdure_tck.stage import Stage
 
 
 def told(text: str, claims: Claims = judge.FULL_CLAIMS) -> list[str]:
-    """What the model says to each line of a program."""
+    """What the model says to each line of a program; where it allows several outcomes, the first one happens."""
     state = State()
     said = []
     for number, step in enumerate(parse(f"rules J-01\n{text}", "by hand").steps, 1):
-        (transition,) = model.step(state, step.operation, number, claims)
-        state = transition.state
-        said.append(str(transition.outcome))
+        transitions = model.step(state, step.operation, number, claims)
+        state = transitions[0].state
+        said.append(" | ".join(str(transition.outcome) for transition in transitions))
     return said
 
 
@@ -72,7 +72,14 @@ HISTORIES = {
         ["ok, rejected, ok", "1, 3", "3"],
     ),
     "a conflict outweighs a rejection": ('write p 1\nwrite p 1, q 1 writer="\\ud800"', ["ok", "conflict"]),
-    "a rejected number is no conflict": ('write p 5\nwrite p 1 tags="\\ud800"\nhighest p', ["ok", "rejected", "5"]),
+    "a number that is taken, of what cannot be kept, may be answered as either": (
+        'write p 5\nwrite p 1 tags="\\ud800"\nhighest p',
+        ["ok", "rejected | conflict", "5"],
+    ),
+    "a rejected number is not taken": (
+        'write p 1 tags="\\ud800"\nwrite p 1\nreplay p',
+        ["rejected", "ok", "1"],
+    ),
     "text that is not Unicode, wherever": (
         'write p 1 payload_manifest="\\ud800"\nwrite p 1 metadata="x"\nreplay p',
         ["rejected", "ok", "1"],
@@ -353,13 +360,11 @@ def test_whatever_the_model_says_the_memory_does() -> None:
     """The other way round: with the model's outcomes as expectations, no step of the memory differs from them."""
     with Examiner(memory) as examiner:
         for number, program in enumerate(random_programs(99, 300)):
-            state = State()
-            expected = []
-            for place, step in enumerate(program.steps, 1):
-                (transition,) = model.step(state, step.operation, place, memory.claims)
-                state = transition.state
-                expected.append(transition.outcome)
             name = msgspec.structs.replace(program, name=f"random {number}")
             trial = examiner.try_alone(name)
-            observed = [one.outcome for one in trial.execution.observations]
-            assert all(one.same_as(other) for one, other in zip(expected, observed, strict=True))
+            state = State()
+            for seen in trial.execution.observations:
+                transitions = model.step(state, seen.step.operation, seen.number, memory.claims)
+                states = [one.state for one in transitions if one.outcome.same_as(seen.outcome)]
+                assert states, f"{seen.step}: {seen.outcome}"
+                state = states[0]

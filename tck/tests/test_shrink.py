@@ -43,12 +43,12 @@ def writes_to(owner: str) -> Breaks:
 
 
 PLANTED = {
-    "nothing is needed": (lambda _: True, ["highest d"]),
+    "nothing is needed": (lambda _: True, ["highest p"]),
     "one write of a call": (writes_to("d"), ["write d 1", "highest d"]),
     "an early step": (writes_to("a"), ["write a 1", "highest d"]),
     "a deletion": (
         lambda program: any(isinstance(one, Delete) for one in operations(program)),
-        ["delete b ..1", "highest d"],
+        ["delete p ..1", "highest q"],
     ),
     "two steps far apart": (
         lambda program: writes_to("a")(program) and writes_to("e")(program),
@@ -66,7 +66,7 @@ def test_only_what_is_needed_is_left(breaks: Breaks, left: list[str]) -> None:
 
 def test_the_step_where_the_rule_breaks_always_stays() -> None:
     smallest, _ = shrink(LONG, lambda program: len(program.steps) >= 3)
-    assert smallest.steps[-1].operation == Highest("d")
+    assert isinstance(smallest.steps[-1].operation, Highest)
     assert len(smallest.steps) == 3
 
 
@@ -105,8 +105,8 @@ def test_numbers_at_the_ends_of_the_range_stay_there() -> None:
 
 def test_arguments_outside_their_limits_stay_as_they_are() -> None:
     program = parse("rules J-01\nwrite p 7\nreplay p -1..9", "outside")
-    smallest, _ = shrink(program, lambda one: len(one.steps) == 2)
-    assert str(smallest.steps[-1].operation) == "replay p -1..9"
+    smallest, _ = shrink(program, lambda one: "-1..9" in str(one.steps[-1].operation))
+    assert list(map(str, operations(smallest))) == ["replay p -1..9"]
 
 
 def test_the_number_of_tries_has_a_limit() -> None:

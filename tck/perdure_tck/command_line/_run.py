@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..document import Run, write_run
-from ..engine import Request, conduct
+from ..engine import GENERATED, Request, conduct
 from ..history import Recorder
 from ..rules import rule
 from ..witness_files import with_files
@@ -61,6 +61,7 @@ def run(
         programs=programs(),
         rules=_judged_rules(rules),
         level=level or stated.level,
+        generated=GENERATED[level or stated.level],
         conformance=stated,
         operation_limit_s=limit,
         partial=partial,

@@ -15,7 +15,7 @@ from perdure.errors import PerdureError
 
 from ..conformance import Conformance, read_conformance
 from ..document import RuleResult, Run, Witness
-from ..engine import Request, conduct
+from ..engine import GENERATED, Request, conduct
 from ..examiner import Examiner
 from ..failure_text import block
 from ..judge import unmet_claim
@@ -112,6 +112,7 @@ class Session:
         return Request(
             programs=installed_programs(),
             level=self.level,
+            generated=GENERATED[self.level],
             conformance=self.conformance,
             operation_limit_s=self._limit_s,
             today=datetime.date.today(),
