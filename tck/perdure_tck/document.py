@@ -65,7 +65,8 @@ class Witness(msgspec.Struct, frozen=True):
     """The smallest history found that breaks a rule.
 
     `scenario` is the program that led to it, `text` the shrunk program as a scenario file, `rules` those that fall with
-    it, `tries` how many programs were run to shrink it. `file` is where the text was written, if it was.
+    it, `tries` how many programs were run to shrink it. `file` is where the text was written, if it was. Run again and
+    again, the history broke the rule `seen` times of `repeated`; less than always is a race, never a flaky test.
     """
 
     scenario: str
@@ -74,6 +75,12 @@ class Witness(msgspec.Struct, frozen=True):
     text: str
     tries: int
     file: str = ""
+    seen: int = 1
+    repeated: int = 1
+
+    @property
+    def intermittent(self) -> bool:
+        return self.seen < self.repeated
 
 
 class RuleResult(msgspec.Struct, frozen=True, tag="rule"):

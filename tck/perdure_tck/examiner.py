@@ -30,6 +30,11 @@ SHRUNK_MAX = 3
 always made small, since that tells its rule."""
 
 
+REPEATS = 3
+REPEATS_MAX = 20
+"""How often a witness is run again: that often if it always breaks its rule, and that often if it does not."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """What one program proved: the witnesses against rules, what it exercised, and how many operations it took."""
 
@@ -163,11 +168,26 @@ class Examiner:
             return self._shown(cut, trial, deviation, 1)  # a silent one would cost the whole limit at each try
         self._shrunk[deviation.rules] += 1
         smallest, tries = shrink(cut, breaks)
-        last = self.try_alone(smallest, claims)
-        found = _same(deviation, last, smallest)
-        if found is None:  # seen on the shared location, not alone: show what was seen
-            return self._shown(cut, trial, deviation, tries)
-        return self._shown(smallest, last, found, tries)
+        again, repeated = self._again(smallest, deviation, claims)
+        if not again:  # not once: show what was seen where it was seen
+            return msgspec.structs.replace(self._shown(cut, trial, deviation, tries), repeated=repeated + 1)
+        shown = self._shown(smallest, *again[0], tries)
+        return msgspec.structs.replace(shown, seen=len(again), repeated=repeated)
+
+    def _again(
+        self, program: Program, deviation: Deviation, claims: Claims
+    ) -> tuple[list[tuple[Trial, Deviation]], int]:
+        """The trials in which it happens again, and how many were made: few if it always does, more if it does not."""
+        again: list[tuple[Trial, Deviation]] = []
+        for number in range(1, REPEATS_MAX + 1):
+            with contextlib.suppress(KitFault):
+                trial = self.try_alone(program, claims)
+                found = _same(deviation, trial, program)
+                if found is not None:
+                    again.append((trial, found))
+            if number == REPEATS and len(again) == REPEATS:
+                break
+        return again, number
 
     def _shown(self, program: Program, trial: Trial, deviation: Deviation, tries: int) -> Witness:
         steps = [

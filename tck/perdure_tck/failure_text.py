@@ -29,12 +29,17 @@ def block(result: RuleResult, backend: str, also: Sequence[str] = ()) -> str:
         [
             f"{result.word}  {result.id}  {textwrap.shorten(result.sentence, 140, placeholder='…')}",
             "",
-            f"  smallest history that breaks it ({witness.tries} tried; scenario {witness.scenario})",
+            f"  smallest history that breaks it ({_effort(witness)})",
             *history,
             "",
             *rest,
         ]
     )
+
+
+def _effort(witness: Witness) -> str:
+    often = f"; INTERMITTENT: seen in {witness.seen} of {witness.repeated} tries" if witness.intermittent else ""
+    return f"{witness.tries} tried; scenario {witness.scenario}{often}"
 
 
 def _history(witness: Witness) -> Iterator[str]:
