@@ -22,6 +22,7 @@ from typing import Literal
 
 import msgspec
 
+from ._arguments import check_number
 from ._inspection import Inspection
 from ._journal import Journal, NoJournal
 from ._snapshots import NoSnapshotStore, SnapshotStore
@@ -73,6 +74,9 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
     payload_size_max: int | None = None
     """The largest payload in bytes; None: no limit worth naming. Larger ones are rejected. (J-27)"""
+
+    def __post_init__(self) -> None:
+        check_number("timestamp_resolution_ns", self.timestamp_resolution_ns, 1, 1_000_000_000)
 
 
 class Location(msgspec.Struct, eq=False, weakref=True, kw_only=True):

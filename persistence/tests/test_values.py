@@ -10,6 +10,7 @@ from perdure import (
     MAX_SEQUENCE_NR,
     MAX_TIMESTAMP,
     AtomicWrite,
+    Claims,
     Location,
     Payload,
     PersistentRepr,
@@ -170,3 +171,9 @@ def test_what_a_backend_does_not_offer_says_so() -> None:
         assert await storage.snapshots.load("p", SnapshotSelectionCriteria()) is None
 
     asyncio.run(call_all())
+
+
+@pytest.mark.parametrize("resolution", [0, -1, 1_000_000_001])
+def test_a_resolution_of_time_is_a_nanosecond_to_a_second(resolution: int) -> None:
+    with pytest.raises(ValueError, match="timestamp_resolution_ns"):
+        Claims(timestamp_resolution_ns=resolution)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import sqlite3
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -256,54 +256,42 @@ def test_two_handles_see_each_others_writes_and_conflicts(tmp_path: Path, journa
     asyncio.run(main())
 
 
-def open_at_once(directory: Path, rounds: int, barrier: threading.Barrier) -> None:
-    async def main(namespace: str) -> None:
-        async with sqlite_backend(busy_timeout_s=60).open(Location(directory=directory, namespace=namespace)):
-            pass
+def processes(number: int, *arguments: str, names: Sequence[str] = ()) -> list[subprocess.Popen[str]]:
+    script = Path(__file__).with_name("sqlite_process.py")
+    return [
+        subprocess.Popen(
+            [sys.executable, str(script), *arguments, *names[at : at + 1]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for at in range(number)
+    ]
 
-    for attempt in range(rounds):
-        barrier.wait()
-        asyncio.run(main(str(attempt)))
+
+def ended(started: Sequence[subprocess.Popen[str]]) -> list[int]:
+    for process in started:
+        process.communicate(timeout=120)
+    return [process.returncode for process in started]
 
 
 def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(3, timeout=20)
-    processes = [context.Process(target=open_at_once, args=(tmp_path, 50, barrier)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-
-
-def compete(directory: Path, name: str, rounds: int) -> None:
-    """Append to an id that others append to as well, and to one of its own."""
-
-    async def main() -> None:
-        async with sqlite_backend(busy_timeout_s=60).open(Location(directory=directory)) as storage:
-            won = 0
-            while won < rounds:
-                highest = await storage.journal.read_highest_sequence_nr("shared")
-                mine = write("shared", highest + 1, data=name.encode())
-                try:
-                    await storage.journal.write_messages([mine, write(name, won + 1)])
-                except SequenceConflict:
-                    continue
-                won += 1
-
-    asyncio.run(main())
+    rounds = 50
+    started = processes(3, "open", str(tmp_path), str(rounds))
+    for _ in range(rounds):
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("now\n")
+            process.stdin.flush()
+    assert ended(started) == [0, 0, 0]
 
 
 def test_processes_write_one_file_without_losing_or_doubling_anything(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
     names = ["a", "b", "c"]
-    processes = [context.Process(target=compete, args=(tmp_path / "new", name, 40)) for name in names]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert ended(processes(3, "compete", str(tmp_path / "new"), "40", names=names)) == [0, 0, 0]
 
     async def main() -> None:
         async with backend.open(Location(directory=tmp_path / "new")) as storage:

@@ -98,8 +98,6 @@ def claims_fault(claims: Claims) -> str:
         msgspec.convert(msgspec.structs.asdict(claims), Claims)
     except msgspec.ValidationError as error:
         return str(error)
-    if not 1 <= claims.timestamp_resolution_ns <= 1_000_000_000:
-        return f"timestamp_resolution_ns {claims.timestamp_resolution_ns} is out of range; 1 to 1000000000 is allowed"
     if claims.power_durable == "yes" and not claims.kill_durable:
         return "power_durable 'yes' without kill_durable: what outlives the power outlives the process"
     if claims.kill_durable and not claims.survives_close:

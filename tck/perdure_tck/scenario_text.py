@@ -37,6 +37,11 @@ from .program import Program, Step
 
 LEVELS = ("core", "full")
 EVENT_ATTRIBUTES = ("data", "serializer", "payload_manifest", "manifest", "writer", "at", "tags", "metadata")
+REPEATS_MAX = 1_000_000
+SIZE_MAX = 2**28
+EVENTS_MAX = 100_000
+"""What a line may ask for at most, so that a slip of the pen does not fill the memory."""
+
 SNAPSHOT_ATTRIBUTES = ("data", "serializer", "payload_manifest")
 STRING = r'"(?:[^"\\]|\\.)*"'
 END = r"(?![A-Za-z0-9_-])"
@@ -158,13 +163,13 @@ class _Cursor:
     def one_of(self, words: tuple[str, ...]) -> str:
         return self.take(f"({'|'.join(words)}){END}", " or ".join(words))
 
-    def number(self, least: int = 0) -> int:
+    def number(self, least: int = 0, most: int = MAX_SEQUENCE_NR) -> int:
         text = self.take(rf"-?\d+|max{END}", "a whole number or max")
         value = _number(text)
         if value < least:
             raise ScenarioError(self.place, f"a number of {least} or more", text)
-        if value > MAX_SEQUENCE_NR and least >= 0:  # only bounds may be outside their limits, to be refused
-            raise ScenarioError(self.place, "a number up to max", text)
+        if value > most and least >= 0:  # only bounds may be outside their limits, to be refused
+            raise ScenarioError(self.place, f"a number up to {'max' if most == MAX_SEQUENCE_NR else most}", text)
         return value
 
     def string(self, expected: str) -> str:
@@ -175,7 +180,7 @@ class _Cursor:
             text: str = json.loads(written)
         except ValueError:
             raise ScenarioError(self.place, f"{expected} as a JSON string", written) from None
-        return text * self.number(1) if self.accept(r"\*") else text
+        return text * self.number(1, REPEATS_MAX) if self.accept(r"\*") else text
 
     def rest(self) -> str:
         text, self.text = self.text, ""
@@ -222,7 +227,7 @@ def _write(cursor: _Cursor) -> Write:
 def _batches(cursor: _Cursor, persistence_id: str) -> list[Batch]:
     each = cursor.accept("each" + END)
     first = cursor.number(1)
-    last = cursor.number(first) if cursor.accept(r"\.\.") else first
+    last = cursor.number(first, min(first + EVENTS_MAX, MAX_SEQUENCE_NR)) if cursor.accept(r"\.\.") else first
     ranges = [(number, number) for number in range(first, last + 1)] if each else [(first, last)]
     attributes = _attributes(cursor, EVENT_ATTRIBUTES)
     return [
@@ -283,7 +288,7 @@ def _content(cursor: _Cursor) -> Content:
     if cursor.accept("empty" + END):
         return Content()
     if cursor.accept("size:"):
-        return Content(size=cursor.number(1))
+        return Content(size=cursor.number(1, SIZE_MAX))
     if cursor.accept("hex:"):
         return Content(hex=cursor.take(r"([0-9a-f]{2})+", "pairs of hexadecimal digits"))
     return Content(text=cursor.string('"text", hex:00ff, size:4096 or empty'))

@@ -277,6 +277,7 @@ USAGE: dict[str, tuple[Sequence[str], str]] = {
     "a document that was cut off": (["report", "cut.jsonl"], "cut.jsonl: was cut off: no footer after 2 lines"),
     "a document that is none": (["report", "bad.toml"], "bad.toml: line 1 is not a line of a run document"),
     "a document that is not there": (["report", "no.jsonl"], "no.jsonl: cannot be read: No such file"),
+    "a name of two lines": (["report", "no\nsuch.jsonl"], "no such.jsonl: cannot be read"),
     "a report that cannot be written": (["report", "run.jsonl", "--junit", "file/junit.xml"], "file"),
     "a place that cannot be written": (["run", "memory", "J-43", "--out", "file/run.jsonl"], "file"),
     "a place deep below a file": (["run", "memory", "J-43", "--out", "file/a/b/run.jsonl"], "file"),

@@ -211,7 +211,7 @@ def test_a_limit_excuses_from_programs_that_go_beyond_it() -> None:
 @pytest.mark.parametrize(
     ("claims", "message"),
     [
-        (Claims(timestamp_resolution_ns=0), "timestamp_resolution_ns 0 is out of range"),
+        (Claims(power_durable="yes"), "power_durable 'yes' without kill_durable"),
         (Claims(kill_durable=True), "kill_durable without survives_close"),
     ],
 )
