@@ -169,6 +169,8 @@ class Stage:
 
     def open(self) -> None:
         """Open the location for the unnamed client, if it is not open yet. Raises `KitFault` if that cannot be."""
+        if "" in self._handles:
+            return
         try:
             self.run(self.storage())
         except Silent as silence:

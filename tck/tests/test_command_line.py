@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -345,3 +346,27 @@ def test_without_the_extra_the_command_says_how_to_get_it(tmp_path: Path) -> Non
     )
     assert done.returncode == 2
     assert re.fullmatch(r'perdure: .*is not installed; pip install "perdure\[tck\]"\n', done.stderr)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT RUN: this system has no named pipes")
+def test_ctrl_c_ends_a_run_in_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    pipe, temporary = tmp_path / "history", tmp_path / "temporary"
+    os.mkfifo(pipe)
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perdure_tck", "run", "memory", "--history", str(pipe), "--out", "run.jsonl"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open() as history:
+        history.readline()  # it has begun
+        process.send_signal(signal.SIGINT)
+        history.read()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.strip().splitlines() == ["perdure: interrupted; what was not finished is not reported"]
+    assert list(temporary.iterdir()) == []
+    assert not (tmp_path / "run.jsonl").exists()
