@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import platform
+import threading
 import time
 import traceback
 from collections import Counter
@@ -163,22 +164,28 @@ def _gather_generated(
     """
     programs = list(generation.programs(SEED, count))
     done = itertools.count(1)
+    interrupted = threading.Event()
+
+    def mine(place: int) -> Iterator[Program]:
+        for program in programs[place::LANES]:
+            if interrupted.is_set():
+                return
+            progress(next(done), count, program.name)
+            yield program
 
     def lane(place: int) -> list[Finding]:
         with new_examiner() as examiner:
-            mine = _told(programs[place::LANES], lambda name: progress(next(done), count, name))
-            return _generated_findings(examiner, mine, evidence.offers)
+            return _generated_findings(examiner, mine(place), evidence.offers)
 
     with ThreadPoolExecutor(LANES) as lanes:
-        for findings in list(lanes.map(lane, range(LANES))):
-            evidence.findings.update((finding.program, finding) for finding in findings)
-            evidence.generated += len(findings)
-
-
-def _told(programs: Iterable[Program], tell: Callable[[str], None]) -> Iterator[Program]:
-    for program in programs:
-        tell(program.name)
-        yield program
+        try:
+            found = list(lanes.map(lane, range(LANES)))
+        except BaseException:  # Ctrl-C too: a lane ends with its program, not with all of its programs
+            interrupted.set()
+            raise
+    for findings in found:
+        evidence.findings.update((finding.program, finding) for finding in findings)
+        evidence.generated += len(findings)
 
 
 def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Mapping[str, bool]) -> list[Finding]:
