@@ -34,6 +34,8 @@ class Journal(Protocol):
         writes of the call are stored nevertheless. A gap is left where the rejected numbers were: a write may begin
         anywhere above the highest number of its id.
 
+        A write that cannot be kept and whose number is taken besides may be answered as either.
+
         No write: the answer is `[]` and nothing is touched (J-15). An event whose timestamp is 0 gets the location's
         clock (J-20).
 
