@@ -2,13 +2,15 @@
 
 An animal is the backend in memory with one mistake, a few lines long, that was made in a real system and is named with
 its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots. Backends that
-do nothing right at all are in `degenerate`.
+do nothing right at all are in `degenerate`; bugs that have no animal yet, in `catalogue`.
 """
 
 from __future__ import annotations
 
 from . import contents, ids, numbers, replays, snapshots, writes
 from ._animal import Animal as Animal
+from .catalogue import CATALOGUE as CATALOGUE
+from .catalogue import Bug as Bug
 from .degenerate import DEGENERATES as DEGENERATES
 from .degenerate import UNOPENABLE as UNOPENABLE
 

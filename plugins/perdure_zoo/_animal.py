@@ -8,8 +8,11 @@ number (`highest`), and done at the end (`close`).
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -48,6 +51,16 @@ class Animal(msgspec.Struct, frozen=True, kw_only=True):
     story: str
     killed_by: tuple[str, ...]
     backend: Backend
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """Every rule that falls, as it was found when `signatures.toml` was written; none for a new animal."""
+        return tuple(_signatures().get(self.name, "").split())
+
+
+@cache
+def _signatures() -> Mapping[str, str]:
+    return tomllib.loads((files("perdure_zoo") / "signatures.toml").read_text(encoding="utf-8"))
 
 
 class Ward(World):

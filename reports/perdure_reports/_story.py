@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from perdure_tck.document import RuleResult, Run, ShownStep
+from perdure_tck.document import Diagnosis, RuleResult, Run, ShownStep
+from perdure_tck.failure_text import told
 from perdure_tck.verdict import Word
 
 MEND_FIRST = "Mend this first: it says nothing for or against the backend."
@@ -122,6 +123,28 @@ def _size(digits: str) -> tuple[int, str]:
 
 
 _DIGITS = re.compile("[0-9]+")
+
+
+def alike(run: Run, rule_ids: Iterable[str]) -> Sequence[str]:
+    """The known bugs of whose shape some of these rules are, each with its cause."""
+    return [told(diagnosis) for diagnosis in _of(run, rule_ids)]
+
+
+def alike_by_cause(run: Run) -> Mapping[str, Sequence[str]]:
+    """The same for the block of each cause, by its first rule; what an earlier block tells is only referred to."""
+    told_by: dict[str, str] = {}
+    found = {}
+    for first, also in causes(run):
+        diagnoses = _of(run, (first.id, *also))
+        earlier = dict.fromkeys(f"{told_by[one.animal]} above" for one in diagnoses if one.animal in told_by)
+        found[first.id] = [*earlier, *(told(one) for one in diagnoses if one.animal not in told_by)]
+        told_by = {one.animal: first.id for one in diagnoses} | told_by
+    return found
+
+
+def _of(run: Run, rule_ids: Iterable[str]) -> Sequence[Diagnosis]:
+    asked = set(rule_ids)
+    return [diagnosis for diagnosis in run.diagnoses if asked & {*diagnosis.rules}]
 
 
 # ------------------------------------------------------------------------------------------------------------- remarks

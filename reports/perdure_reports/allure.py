@@ -28,7 +28,7 @@ from perdure_tck.verdict import Word
 
 from ._allure_run import STATUS, categories, described, executors, properties
 from ._markdown import plain
-from ._story import Cause, causes, claim, why
+from ._story import Cause, alike, causes, claim, why
 from ._visible import visible
 
 try:
@@ -156,7 +156,7 @@ def _of_rule(run: Run, result: RuleResult, cause: Cause | None, place: int) -> m
     test.titlePath = [run.header.backend.name, *_where(result)]
     test.status = STATUS[result.word]
     test.statusDetails = model2.StatusDetails(message=_message(result, cause), trace=_trace(run, result, cause))
-    test.description = _description(result)
+    test.description = _description(run, result)
     test.labels += list(_labels(run, result))
     test.links = list(_links(result))
     test.steps = list(_steps(result, test.start))
@@ -247,14 +247,15 @@ def _trace(run: Run, result: RuleResult, cause: Cause | None) -> str | None:
 
 def _block(run: Run, result: RuleResult, cause: Cause | None) -> str:
     also = cause.also if cause and cause.first.id == result.id else ()
-    return block(result, run.header.backend.words, also)
+    return block(result, run.header.backend.words, also, alike(run, [result.id]))
 
 
-def _description(result: RuleResult) -> str:
-    """Markdown: the sentence, why this word, and the counts that it rests on, each beside its floor."""
+def _description(run: Run, result: RuleResult) -> str:
+    """Markdown: the sentence, why this word, which bug it is like, and the counts that it rests on beside its floor."""
     seen = [f"{name} {result.coverage.get(name, 0)} (floor {least})" for name, least in result.floor.items()]
     parts = [
         f"{result.word}: {why(result)}" if why(result) else result.word,
+        *(f"same shape as {one}" for one in alike(run, [result.id])),
         f"exercised: {', '.join(seen)}" if seen else "",
         f"scenarios: {', '.join(result.scenarios)}" if result.scenarios else "",
     ]

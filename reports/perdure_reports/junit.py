@@ -20,7 +20,7 @@ from perdure_tck.document import Fault, RuleResult, Run
 from perdure_tck.failure_text import block
 from perdure_tck.verdict import EXIT_OK, Word
 
-from ._story import Cause, causes, chapters, head, why
+from ._story import Cause, alike, causes, chapters, head, why
 from ._visible import visible
 
 
@@ -69,7 +69,7 @@ def _case(suite: Element, run: Run, result: RuleResult, cause: Cause | None) -> 
     match result.word:
         case Word.VIOLATED:
             told = _outcome(case, "failure", result.word, _message(result, cause))
-            told.text = block(result, run.header.backend.words, _also(result, cause))
+            told.text = block(result, run.header.backend.words, _also(result, cause), alike(run, [result.id]))
         case Word.UNPROVEN:
             _outcome(case, "failure", result.word, why(result))
         case Word.UNSUPPORTED:

@@ -9,7 +9,7 @@ from perdure_tck.failure_text import block
 from perdure_tck.verdict import Word
 
 from ._markdown import fenced, plain, table
-from ._story import MEND_FIRST, causes, counts, head, settings, verdict, why
+from ._story import MEND_FIRST, alike_by_cause, causes, counts, head, settings, verdict, why
 from ._visible import visible
 
 
@@ -25,7 +25,9 @@ def _parts(run: Run) -> Iterator[str]:
     yield from (_fault(fault) for fault in run.faults)
     yield _counts(run)
     yield from _others(run)
-    yield from (fenced(block(first, run.header.backend.words, also)) for first, also in causes(run))
+    shapes = alike_by_cause(run)
+    for first, also in causes(run):
+        yield fenced(block(first, run.header.backend.words, also, shapes[first.id]))
 
 
 def _counts(run: Run) -> str:

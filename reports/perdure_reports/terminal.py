@@ -14,7 +14,21 @@ from perdure_tck.verdict import Word
 from rich.console import Console
 from rich.text import Text
 
-from ._story import MEND_FIRST, causes, chapters, counts, head, ids, judged, remarks, settings, verdict, verdict_word
+from ._story import (
+    MEND_FIRST,
+    Cause,
+    alike_by_cause,
+    causes,
+    chapters,
+    counts,
+    head,
+    ids,
+    judged,
+    remarks,
+    settings,
+    verdict,
+    verdict_word,
+)
 from ._visible import visible
 
 STYLES = {
@@ -58,7 +72,8 @@ def _lines(run: Run, verbose: bool) -> Iterator[Text]:
 def _parts(run: Run, verbose: bool) -> Iterator[Sequence[Text]]:
     """What stands between the chapters and the verdict, without the parts that are empty."""
     yield from (list(_fault(run, fault, verbose)) for fault in run.faults)
-    yield from (list(_block(run, cause.first, cause.also)) for cause in causes(run))
+    shapes = alike_by_cause(run)
+    yield from (list(_block(run, cause, shapes[cause.first.id])) for cause in causes(run))
     listed = list(_remarks(run))
     if listed:
         yield listed
@@ -110,8 +125,9 @@ def _cells(count: int, total: int) -> int:
 # ----------------------------------------------------------------------------------------------------- what went wrong
 
 
-def _block(run: Run, result: RuleResult, also: Sequence[str]) -> Iterator[Text]:
-    for number, line in enumerate(block(result, run.header.backend.words, also).split("\n")):
+def _block(run: Run, cause: Cause, alike: Sequence[str]) -> Iterator[Text]:
+    result, also = cause
+    for number, line in enumerate(block(result, run.header.backend.words, also, alike).split("\n")):
         text = Text(line, style="red" if "✗" in line else "")
         if number == 0:
             text.stylize(STYLES[result.word], 0, len(result.word))

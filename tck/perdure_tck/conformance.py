@@ -2,6 +2,7 @@
 
 edition = "2026.1"
 level = "core"
+scenarios = ["scenarios"]    # folders of your own scenario files, beside this one, which are run too
 
 [claims]                     # replaces single claims of the backend
 tags = false
@@ -51,6 +52,9 @@ class Conformance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     edition: str = EDITION
     level: Literal["core", "full"] = "core"
+    scenarios: tuple[str, ...] = ()
+    """Folders of the author's own scenarios; in a file relative to it, once read as they are found from here."""
+
     claims: dict[str, Any] = {}
     waiver: tuple[Waiver, ...] = ()
 
@@ -67,7 +71,8 @@ def read_conformance(path: Path) -> Conformance:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, OSError) as error:
         raise ConformanceError(path, str(error)) from error
     _check(found, path)
-    return found
+    folders = tuple(str(path.parent / folder) for folder in found.scenarios)
+    return msgspec.structs.replace(found, scenarios=folders)
 
 
 def _check_claims(found: Conformance, path: Path) -> None:

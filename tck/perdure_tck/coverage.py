@@ -7,10 +7,10 @@ that the counts must reach stand in `rules.toml`.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections.abc import Mapping
 
 from .model import State
-from .operations import Delete, DeleteSnapshot, DeleteSnapshots, Highest, Reopen, Replay, SaveSnapshot
+from .operations import AnyOperation, Delete, DeleteSnapshot, DeleteSnapshots, Highest, Reopen, Replay, SaveSnapshot
 from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Number
 from .program import Step
 
@@ -41,52 +41,63 @@ COUNTS = (
 )
 
 
-def count(step: Step, before: State, after: State, outcome: AnyOutcome, page_size: int) -> Counter[str]:
-    """What one step exercised."""
-    found = Counter(handles=bool(step.client))
-    match step.operation, outcome:
-        case _, Answers(rejected=rejected):
-            found.update(rejections=sum(rejected), writes=rejected.count(False), empty_calls=not rejected)
-        case _, Conflict():
-            found.update(conflicts=1)
-        case _, Invalid():
-            found.update(invalid=1)
-        case Replay() as replay, Events():
-            found.update(_replayed(replay, before, outcome, page_size))
-        case Highest(hint=hint), Number(value=value):
-            found.update(highest_read=value > 0, highest_unknown=value == 0, hints=hint > 0)
-        case _, Loaded(selected=selected):
-            found.update(loads=selected is not None, empty_loads=selected is None)
+Counts = Mapping[str, int]
+
+
+def count(step: Step, before: State, after: State, outcome: AnyOutcome, page_size: int) -> Counts:
+    """What one step exercised; some counts may be 0."""
+    found = _counted(step, before, after, outcome, page_size)
+    return {**found, "handles": 1} if step.client else found
+
+
+def _counted(step: Step, before: State, after: State, outcome: AnyOutcome, page_size: int) -> Counts:
+    match outcome:
+        case Answers(rejected=rejected):
+            return {"rejections": sum(rejected), "writes": rejected.count(False), "empty_calls": not rejected}
+        case Conflict():
+            return {"conflicts": 1}
+        case Invalid():
+            return {"invalid": 1}
+        case Events():
+            return _replayed(step.operation, before, outcome, page_size)
+        case Number(value=value):
+            return {"highest_read": value > 0, "highest_unknown": value == 0, "hints": _hinted(step.operation)}
+        case Loaded(selected=selected):
+            return {"empty_loads" if selected is None else "loads": 1}
         case _:
-            found.update(_done(step, before, after))
-    return +found
+            return _done(step, before, after)
 
 
-def _replayed(operation: Replay, before: State, outcome: Events, page_size: int) -> Counter[str]:
+def _hinted(operation: AnyOperation) -> bool:
+    return isinstance(operation, Highest) and operation.hint > 0
+
+
+def _replayed(operation: AnyOperation, before: State, outcome: Events, page_size: int) -> Counts:
+    assert isinstance(operation, Replay)
     stored = before.log(operation.persistence_id).events
     numbers = [event.sequence_nr for event in outcome.events]
     steps = itertools.pairwise([max(operation.from_sequence_nr, 1) - 1, *numbers])
-    return Counter(
-        events_replayed=len(numbers),
-        empty_replays=not numbers,
-        windows=len(numbers) < len(stored),
-        gaps=sum(later > earlier + 1 for earlier, later in steps),
-        pages=len(numbers) > page_size,
-    )
+    return {
+        "events_replayed": len(numbers),
+        "empty_replays": not numbers,
+        "windows": len(numbers) < len(stored),
+        "gaps": sum(later > earlier + 1 for earlier, later in steps),
+        "pages": len(numbers) > page_size,
+    }
 
 
-def _done(step: Step, before: State, after: State) -> Counter[str]:
+def _done(step: Step, before: State, after: State) -> Counts:
     match step.operation:
         case Delete() | DeleteSnapshot() | DeleteSnapshots():
             kind = "deletions" if isinstance(step.operation, Delete) else "snapshot_deletions"
-            return Counter({kind if _removed(step.operation.persistence_id, before, after) else f"idle_{kind}": 1})
+            return {kind if _removed(step.operation.persistence_id, before, after) else f"idle_{kind}": 1}
         case SaveSnapshot():
             known = before.snapshots.get(step.operation.persistence_id, {})
-            return Counter(saves=1, replaced=step.operation.sequence_nr in known)
+            return {"saves": 1, "replaced": step.operation.sequence_nr in known}
         case Reopen():
-            return Counter(reopenings=1)
+            return {"reopenings": 1}
         case _:
-            return Counter()
+            return {}
 
 
 def _removed(persistence_id: str, before: State, after: State) -> bool:

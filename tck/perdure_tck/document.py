@@ -108,6 +108,18 @@ class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
     untestable: bool = False
 
 
+class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
+    """A broken backend of the zoo that falls on nearly the same rules, and what is wrong with it.
+
+    `rules` are those that fell on both, `of` how many fall on the broken backend of those that this run judged.
+    """
+
+    animal: str
+    cause: str
+    rules: tuple[str, ...]
+    of: int
+
+
 class Fault(msgspec.Struct, frozen=True, tag="fault"):
     """The adapter, the environment or the kit raised; the run ended there."""
 
@@ -127,7 +139,7 @@ class Footer(msgspec.Struct, frozen=True, tag="footer"):
     """How many of the programs were generated."""
 
 
-Line = Header | RuleResult | Awaiting | Fault | Footer
+Line = Header | RuleResult | Awaiting | Fault | Diagnosis | Footer
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -138,6 +150,7 @@ class Run(msgspec.Struct, frozen=True):
     awaiting: tuple[Awaiting, ...]
     faults: tuple[Fault, ...]
     footer: Footer
+    diagnoses: tuple[Diagnosis, ...] = ()
 
 
 class BadDocument(ValueError):
@@ -149,7 +162,7 @@ class BadDocument(ValueError):
 
 
 def lines_of(run: Run) -> Iterable[Line]:
-    return (run.header, *run.rules, *run.awaiting, *run.faults, run.footer)
+    return (run.header, *run.rules, *run.awaiting, *run.faults, *run.diagnoses, run.footer)
 
 
 def write_run(run: Run, path: Path) -> None:
@@ -179,6 +192,7 @@ def read_run(path: Path) -> Run:
         tuple(line for line in lines if isinstance(line, Awaiting)),
         tuple(line for line in lines if isinstance(line, Fault)),
         lines[-1],
+        tuple(line for line in lines if isinstance(line, Diagnosis)),
     )
 
 

@@ -18,7 +18,7 @@ from perdure import Backend, Claims
 
 from . import generation
 from .conformance import Conformance, Waiver
-from .document import FORMAT, Awaiting, BackendFacts, Fault, Footer, Header, RuleResult, Run, Witness
+from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
@@ -28,6 +28,7 @@ from .program import Program
 from .rules import EDITION, Rule, all_rules
 from .stage import KitFault
 from .verdict import EXIT_KIT_FAULT, Word, exit_code
+from .zoo import BrokenZoo, diagnoses, installed_animals
 
 Progress = Callable[[int, int, str], None]
 
@@ -333,7 +334,16 @@ def _run(
         operations=sum(one.operations for one in (*evidence.findings.values(), *evidence.probes.values())),
         duration_s=round(duration_s, 3),
     )
-    return Run(header, tuple(results), tuple(_awaiting(request)), faults, footer)
+    return Run(header, tuple(results), tuple(_awaiting(request)), faults, footer, _diagnoses(results))
+
+
+def _diagnoses(results: Sequence[RuleResult]) -> tuple[Diagnosis, ...]:
+    if not any(result.witnesses for result in results):
+        return ()
+    try:
+        return tuple(diagnoses(results, installed_animals()))
+    except BrokenZoo:  # a hint must not cost a verdict; `perdure zoo` tells what is wrong with the zoo
+        return ()
 
 
 def _told_of(fault: KitFault) -> Fault:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from .document import RuleResult, ShownStep, Witness
+from .document import Diagnosis, RuleResult, ShownStep, Witness
 
 LINES_MAX = 15
 WIDTH = 110
+ALIKE_MAX = 2
 
 
-def block(result: RuleResult, backend: str, also: Sequence[str] = ()) -> str:
-    """The block of one violated rule; `also` are rules that fell with it and get no block of their own."""
+def block(result: RuleResult, backend: str, also: Sequence[str] = (), alike: Sequence[str] = ()) -> str:
+    """The block of one violated rule.
+
+    `also` are rules that fell with it and get no block of their own, `alike` known bugs of which it has the shape.
+    """
     if not result.witnesses:
         return f"{result.word}  {result.id}  {result.sentence}\n  {result.reason}"
     witness = result.witnesses[0]
     history = list(_history(witness))
-    rest = list(_advice(result, witness, backend, also))
+    rest = list(_advice(result, witness, backend, also, alike))
     room = LINES_MAX - 4 - len(rest)
     if len(history) > room:
         history = [*history[: room - 3], "       …", *history[-2:]]
@@ -61,11 +65,20 @@ def _outcome(step: ShownStep) -> str:
     return f"{step.observed}   ✗ allowed: {step.allowed}" if step.allowed else step.observed
 
 
-def _advice(result: RuleResult, witness: Witness, backend: str, also: Sequence[str]) -> Iterator[str]:
+def told(diagnosis: Diagnosis) -> str:
+    """A known bug that falls on the same rules, in a line."""
+    rules = f"{len(diagnosis.rules)} of {diagnosis.of} rule{'' if diagnosis.of == 1 else 's'}"
+    return f"{diagnosis.animal}: {diagnosis.cause} ({rules})"
+
+
+def _advice(
+    result: RuleResult, witness: Witness, backend: str, also: Sequence[str], alike: Sequence[str]
+) -> Iterator[str]:
     if result.check:
         yield "  check    " + textwrap.shorten(" · ".join(result.check), WIDTH, placeholder="…")
     if also:
         yield f"  falls with it  {' '.join(also)}"
+    yield from (f"  same shape as  {one}" for one in alike[:ALIKE_MAX])
     if witness.file:
         yield f"  replay   perdure replay {witness.file} --backend {backend}"
     else:

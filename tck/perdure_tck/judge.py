@@ -139,6 +139,7 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     deviations: list[Deviation] = []
     compare = _Comparison(program, claims)
     for seen in execution.observations:
+        before = worlds.before(seen.number)
         transitions = worlds.step(seen.number)
         differences = [compare.fields(one.outcome, seen.outcome) for one in transitions]
         best = min(range(len(transitions)), key=lambda at: _weight(differences[at]))
@@ -146,18 +147,17 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
         if fields is None:
             allowed = " or ".join(str(transition.outcome) for transition in transitions)
             pair = chosen.outcome, seen.outcome
-            rules = _blamed_for_all(program, seen.outcome) or (
-                blamed(program, seen.number, worlds.before(seen.number), page_size, pair),
-            )
+            rules = _blamed_for_all(program, seen.outcome) or (blamed(program, seen.number, before, page_size, pair),)
             deviations.append(Deviation(seen.number, rules, told(seen.outcome, allowed), allowed))
             break
         for field, (observed, allowed) in fields.items():
             rules = _blamed(program, field)
             if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
                 deviations.append(Deviation(seen.number, rules, observed, allowed, field))
-        coverage += count(seen.step, worlds.before(seen.number), chosen.state, seen.outcome, page_size)
+        for name, number in count(seen.step, before, chosen.state, seen.outcome, page_size).items():
+            coverage[name] += number
         worlds.move(seen.number, chosen)
-    return Judgement(tuple(deviations), coverage)
+    return Judgement(tuple(deviations), +coverage)
 
 
 def _blamed_for_all(program: Program, observed: AnyOutcome) -> tuple[str, ...]:

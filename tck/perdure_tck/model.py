@@ -7,6 +7,7 @@ a backend to limit, the claims decide. Operations that a backend without a claim
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -107,50 +108,74 @@ def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> 
 
 
 def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:
-    """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored.
-
-    A write that cannot be kept and is in conflict as well may be answered as either: the contract does not say which is
-    looked for first.
-    """
+    """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored."""
     if any(not _valid_id(write.persistence_id, claims) for write in writes):
         return (Transition(Invalid(), state),)
-    rejected = tuple(_must_be_rejected(write, claims) for write in writes)
+    answers = itertools.product(*(_rejected(write, claims) for write in writes))
+    found = [transition for rejected in answers for transition in _answered(state, writes, rejected, claims)]
+    first_conflict = next((one for one in found if isinstance(one.outcome, Conflict)), None)
+    return tuple(one for one in found if one is first_conflict or not isinstance(one.outcome, Conflict))
+
+
+def _answered(
+    state: State, writes: list[AtomicWrite], rejected: tuple[bool, ...], claims: Claims
+) -> tuple[Transition, ...]:
+    """What a call may end in where these of its writes cannot be kept: that answer, a conflict, or either.
+
+    A write that cannot be kept and is in conflict as well may be answered as either: the contract does not say which is
+    looked for first. So it is for a write of a number that another write of the same call named, which cannot be kept:
+    whoever looks for conflicts first has found one, and no caller numbers a call like that.
+    """
     conflict = Transition(Conflict(), state)
     after = state
     either = False
+    named: dict[str, int] = {}
     for write, refused in zip(writes, rejected, strict=True):
         log = after.log(write.persistence_id)
         taken = write.lowest_sequence_nr <= log.highest_sequence_nr
         if taken and not refused:
             return (conflict,)
-        either = either or taken
-        if not refused:
+        either = either or taken or write.lowest_sequence_nr <= named.get(write.persistence_id, 0)
+        if refused:
+            named[write.persistence_id] = write.highest_sequence_nr
+        else:
             kept = tuple(_as_kept(event, state.now, claims) for event in write.events)
             after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr))
     answered = Transition(Answers(rejected), after)
     return (answered, conflict) if either else (answered,)
 
 
-def _must_be_rejected(write: AtomicWrite, claims: Claims) -> bool:
+def _rejected(write: AtomicWrite, claims: Claims) -> tuple[bool, ...]:
+    """Whether a write is rejected, likely answers first.
+
+    Text that is not Unicode, in a field that the backend does not keep: the contract does not say that it must be fit
+    to be kept, and `perdure.unstorable_text`, which backends are offered, refuses it. So both are right.
+    """
     if claims.atomic_batch is not None and len(write.events) > claims.atomic_batch:
-        return True
-    return any(_cannot_be_kept(event, claims) for event in write.events)
+        return (True,)
+    if any(_beyond_a_limit(event, claims) for event in write.events):
+        return (True,)
+    if all(_is_unicode(text) for event in write.events for text in _texts(event, _EVERY_FIELD)):
+        return (False,)
+    fit = all(_is_unicode(text) for event in write.events for text in _texts(event, claims))
+    return (False, True) if fit else (True,)
 
 
-def _cannot_be_kept(event: PersistentRepr, claims: Claims) -> bool:
+_EVERY_FIELD = Claims()
+
+
+def _beyond_a_limit(event: PersistentRepr, claims: Claims) -> bool:
     if claims.payload_size_max is not None and len(event.payload.data) > claims.payload_size_max:
         return True
-    if (
+    return (
         claims.tags
-        and claims.tags_without
-        and any(not tag or set(tag) & set(claims.tags_without) for tag in event.tags)
-    ):
-        return True
-    return not all(_is_unicode(text) for text in _kept_texts(event, claims))
+        and bool(claims.tags_without)
+        and any(not tag or bool(set(tag) & set(claims.tags_without)) for tag in event.tags)
+    )
 
 
-def _kept_texts(event: PersistentRepr, claims: Claims) -> Iterator[str]:
-    """The texts of an event that a backend claims to keep; what it leaves out need not be fit to be kept."""
+def _texts(event: PersistentRepr, claims: Claims) -> Iterator[str]:
+    """The texts of an event that a backend with these claims keeps."""
     yield event.payload.manifest
     if claims.event_manifest:
         yield event.manifest
@@ -267,7 +292,7 @@ def _valid_bounds(bounds: Bounds) -> bool:
 
 
 def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _rounded(timestamp: int, claims: Claims) -> int:

@@ -7,6 +7,7 @@ ids, smaller numbers. Deterministic: the same program and the same answers give 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 import msgspec
@@ -16,6 +17,10 @@ from .operations import (
     AnyOperation,
     Batch,
     Bounds,
+    Content,
+    DeleteSnapshot,
+    DeleteSnapshots,
+    Highest,
     LoadSnapshot,
     Replay,
     SaveSnapshot,
@@ -27,7 +32,11 @@ from .program import Program, Step
 
 TRIES_MAX = 300
 PLAIN_IDS = ("p", "q", "r", "s")
+SIZES = (10_000, 65_537)
+GAPS = (1, 10, 200)
+INSIDE_MAX = 1000
 Said = TypeVar("Said", bound=msgspec.Struct)
+Sized = TypeVar("Sized", Batch, SaveSnapshot)
 
 
 def shrink(program: Program, breaks: Callable[[Program], bool]) -> tuple[Program, int]:
@@ -36,7 +45,7 @@ def shrink(program: Program, breaks: Callable[[Program], bool]) -> tuple[Program
     while search.changed and search.tries < TRIES_MAX:
         search.changed = False
         search.fewer_steps()
-        for simplify in (_smaller_writes, _plainer, _plainer_ids, _smaller_numbers):
+        for simplify in (_smaller_writes, _plainer, _seen_sooner, _plainer_ids, _smaller_numbers):
             search.take_all(simplify)
     return search.best, search.tries
 
@@ -89,7 +98,10 @@ def _with_step(program: Program, at: int, operation: AnyOperation) -> Program:
 
 
 def _smaller_writes(program: Program) -> Iterator[Program]:
-    """Without one of the writes of a call, or with a write of several events cut to its last one."""
+    """Without one of the writes of a call, or with a write of several events cut to its last one, or into one of each.
+
+    Where it need not be one write, it is not its being one that breaks the rule.
+    """
     for at, step in enumerate(program.steps):
         if isinstance(step.operation, Write):
             batches = step.operation.batches
@@ -99,12 +111,20 @@ def _smaller_writes(program: Program) -> Iterator[Program]:
                 if batch.first < batch.last:
                     last = msgspec.structs.replace(batch, first=batch.last)
                     yield _with_step(program, at, Write((*batches[:place], last, *batches[place + 1 :])))
+                    yield _with_step(program, at, Write((*batches[:place], *_cut(batch), *batches[place + 1 :])))
+
+
+def _cut(batch: Batch) -> Iterator[Batch]:
+    for number in range(batch.first, batch.last + 1):
+        yield msgspec.structs.replace(batch, first=number, last=number)
 
 
 def _plainer(program: Program) -> Iterator[Program]:
-    """With one thing less said: an attribute of an event, a bound, a limit, the size of the pages."""
+    """With one thing less said: a client, an attribute of an event, a bound, a limit, the size of the pages."""
     if program.page_size is not None:
         yield msgspec.structs.replace(program, page_size=None)
+    if any(step.client for step in program.steps):
+        yield _with(program, tuple(msgspec.structs.replace(step, client="") for step in program.steps))
     for at, step in enumerate(program.steps):
         for operation in _plainer_operations(step.operation):
             yield _with_step(program, at, operation)
@@ -114,15 +134,19 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
     match operation:
         case Write(batches=batches):
             for place, batch in enumerate(batches):
-                for plainer in _less_said(batch, Batch(batch.persistence_id, batch.first, batch.last)):
+                plain = Batch(batch.persistence_id, batch.first, batch.last)
+                for plainer in (*_less_said(batch, plain), *_shorter(batch)):
                     yield Write((*batches[:place], plainer, *batches[place + 1 :]))
         case Replay(persistence_id=persistence_id):
             yield from _less_said(operation, Replay(persistence_id))
         case SaveSnapshot():
             yield from _less_said(operation, SaveSnapshot(operation.persistence_id, operation.sequence_nr))
-        case LoadSnapshot(persistence_id=persistence_id, bounds=bounds):
+            yield from _shorter(operation)
+        case Highest(persistence_id=persistence_id):
+            yield from _less_said(operation, Highest(persistence_id))
+        case LoadSnapshot(bounds=bounds) | DeleteSnapshots(bounds=bounds):
             for fewer in _less_said(bounds, Bounds()):
-                yield LoadSnapshot(persistence_id, fewer)
+                yield msgspec.structs.replace(operation, bounds=fewer)
         case _:
             pass
 
@@ -132,6 +156,23 @@ def _less_said(value: Said, plain: Said) -> Iterator[Said]:
     for field in value.__struct_fields__:
         if getattr(value, field) != getattr(plain, field):
             yield msgspec.structs.replace(value, **{field: getattr(plain, field)})
+
+
+def _shorter(said: Sized) -> Iterator[Sized]:
+    """With a payload of a size that tells what it is about: more than small columns, or blocks, take."""
+    for size in SIZES:
+        if said.content is not None and said.content.size > size:
+            yield msgspec.structs.replace(said, content=Content(size=size))
+
+
+def _seen_sooner(program: Program) -> Iterator[Program]:
+    """With a read at the end instead of a write that goes wrong because of what is stored by then."""
+    operation = program.steps[-1].operation
+    if isinstance(operation, Write | Highest):
+        for persistence_id in dict.fromkeys(ids_of(operation)):
+            yield _with_step(program, len(program.steps) - 1, Replay(persistence_id))
+            if isinstance(operation, Write):
+                yield _with_step(program, len(program.steps) - 1, Highest(persistence_id))
 
 
 def _plainer_ids(program: Program) -> Iterator[Program]:
@@ -150,19 +191,38 @@ def _plainer_ids(program: Program) -> Iterator[Program]:
 
 
 def _smaller_numbers(program: Program) -> Iterator[Program]:
-    yield _with(program, _closed_up(program.steps))
-
-
-def _closed_up(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The same steps with their numbers made as small as their order allows: 5 and 9 become 1 and 2.
+    """With numbers as small as their order allows, 5 and 9 as 1 and 2; else with gaps as narrow as may be.
 
     Besides being easier to read, two programs that break a rule in the same way then look the same.
     """
-    numbers = sorted({number for step in steps for number in _numbers(step.operation)} - {0, MAX_SEQUENCE_NR})
+    numbers = {number for step in program.steps for number in _numbers(step.operation)}
+    within = numbers | {number for step in program.steps for number in _inside(step.operation)}
     if any(number < 0 for number in numbers):
-        return steps
-    rank = {number: place for place, number in enumerate(numbers, 1)}
-    return tuple(_renumbered(step, rank) for step in steps)
+        return
+    for some in (numbers - {MAX_SEQUENCE_NR}, within - {MAX_SEQUENCE_NR}, within):
+        for gap in GAPS:
+            closer = _closer(some - {0}, gap)
+            yield _with(program, tuple(_renumbered(step, closer) for step in program.steps))
+    if any(isinstance(step.operation, SaveSnapshot) and step.operation.sequence_nr == 0 for step in program.steps):
+        yield _with(program, tuple(_from_one(step) for step in program.steps))
+
+
+def _closer(numbers: AbstractSet[int], gap: int) -> Mapping[int, int]:
+    """Each number with the one that it becomes if none is further than that above the one before."""
+    closer: dict[int, int] = {0: 0}
+    before = after = 0
+    for number in sorted(numbers):
+        after += min(number - before, gap)
+        before = number
+        closer[number] = after
+    return closer
+
+
+def _from_one(step: Step) -> Step:
+    """The step with a snapshot of the number 1 instead of 0."""
+    if not isinstance(step.operation, SaveSnapshot | DeleteSnapshot) or step.operation.sequence_nr:
+        return step
+    return msgspec.structs.replace(step, operation=msgspec.structs.replace(step.operation, sequence_nr=1), expected=())
 
 
 _NUMBER_FIELDS = ("sequence_nr", "from_sequence_nr", "to_sequence_nr", "hint")
@@ -175,6 +235,13 @@ def _numbers(operation: AnyOperation) -> Iterator[int]:
     for field in _NUMBER_FIELDS:
         if hasattr(operation, field):
             yield getattr(operation, field)
+
+
+def _inside(operation: AnyOperation) -> Iterator[int]:
+    """The numbers of the events of a write, unless they are many."""
+    if isinstance(operation, Write):
+        for batch in operation.batches:
+            yield from range(batch.first, min(batch.last, batch.first + INSIDE_MAX) + 1)
 
 
 def _renumbered(step: Step, rank: Mapping[int, int]) -> Step:

@@ -76,6 +76,10 @@ HISTORIES = {
         'write p 5\nwrite p 1 tags="\\ud800"\nhighest p',
         ["ok", "rejected | conflict", "5"],
     ),
+    "a number that was named in the same call, of what cannot be kept, may be in conflict": (
+        'write p 1 tags="\\ud800", 1\nreplay p',
+        ["rejected, ok | conflict", "1"],
+    ),
     "a rejected number is not taken": (
         'write p 1 tags="\\ud800"\nwrite p 1\nreplay p',
         ["rejected", "ok", "1"],
@@ -196,7 +200,11 @@ LIMITS = [
         "load snapshot p",
         ["ok", "ok", "1 at 1000", "none", "ok", "none"],
     ),
-    (Claims(writer_uuid=False), 'write p 1 writer="\\ud800"\nwrite p 2 manifest="\\ud800"', ["ok", "rejected"]),
+    (
+        Claims(writer_uuid=False),
+        'write p 1 writer="\\ud800"\nwrite p 2 manifest="\\ud800"',
+        ["ok | rejected", "rejected"],
+    ),
 ]
 
 

@@ -7,7 +7,9 @@ looked at; one that falls on everything would say nothing about its cause.
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import perdure_zoo
 import pytest
@@ -16,14 +18,20 @@ from perdure_memory import backend as memory
 from perdure_sqlite import backend as sqlite
 from perdure_tck.document import RuleResult, Run
 from perdure_tck.engine import Request, conduct
-from perdure_tck.failure_text import LINES_MAX, block
+from perdure_tck.failure_text import LINES_MAX, block, told
+from perdure_tck.kill_matrix import FALLS_MAX, kill_of
 from perdure_tck.packs import installed_programs
 from perdure_tck.rules import all_rules
 from perdure_tck.scenario_text import parse
 from perdure_tck.verdict import Word
-from perdure_zoo import ANIMALS, Animal
+from perdure_tck.zoo import bug_of
+from perdure_tck.zoo_page import page, signatures
+from perdure_zoo import ANIMALS, CATALOGUE, Animal
 
-FALLS_MAX = 12
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "zoo.md"
+SIGNATURES = ROOT / "plugins" / "perdure_zoo" / "signatures.toml"
+OUT_OF_DATE = "is out of date; run 'perdure zoo --write' in the checkout and look at what has changed"
 STEPS_MAX = 8
 
 WIDE = {
@@ -126,3 +134,34 @@ def test_every_judged_rule_catches_an_animal() -> None:
         caught.update(naming)
         print(f"{animal.bug:9} {animal.name:40} falls on {len(violated(animal.name)):2}, for its cause on {naming}")
     assert rules - caught == UNCAUGHT.keys()
+
+
+def test_what_is_written_of_the_zoo_is_what_is_found() -> None:
+    kills = [kill_of(animal, run_of(animal.name)) for animal in ANIMALS]
+    assert all(kill.killed for kill in kills)
+    text = PAGE.read_text(encoding="utf-8")
+    assert SIGNATURES.read_text(encoding="utf-8") == signatures(kills), f"{SIGNATURES} {OUT_OF_DATE}"
+    assert text == page(text, ANIMALS, kills, CATALOGUE), f"{PAGE} {OUT_OF_DATE}"
+
+
+def test_the_page_explains_each_wide_animal_and_shows_a_true_diagnosis() -> None:
+    text = PAGE.read_text(encoding="utf-8").partition("<!-- matrix")[0]
+    assert all(f"`{name}`" in text for name in WIDE)
+    assert f"  same shape as  {told(run_of('highest_rewinds').diagnoses[0])}\n" in text
+
+
+def test_every_known_bug_has_an_animal_or_awaits_a_chapter_or_is_not_ours() -> None:
+    shown = {bug_of(animal) for animal in ANIMALS}
+    for bug in CATALOGUE:
+        assert (bug.id in shown) + bool(bug.awaits) + bool(bug.not_ours) == 1, bug.id
+        assert bug.source.startswith("https://")
+    assert not [animal.bug for animal in ANIMALS if animal.bug.startswith("BUG") and bug_of(animal) not in known_bugs()]
+
+
+def test_the_catalogue_has_every_bug_once() -> None:
+    assert len(CATALOGUE) == 124
+    assert max(Counter(bug.title for bug in CATALOGUE).values()) == 1
+
+
+def known_bugs() -> set[str]:
+    return {bug.id for bug in CATALOGUE}

@@ -8,11 +8,14 @@ import click
 
 from ._check import check
 from ._events import events
+from ._explore import explore
+from ._freeze import freeze
 from ._new import new
 from ._replay import replay
 from ._report import report
 from ._rules import explain, rules
 from ._run import run
+from ._zoo import zoo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,5 +27,5 @@ def perdure() -> None:
     """
 
 
-for command in (run, check, rules, explain, replay, new, events, report):
+for command in (run, check, explore, freeze, rules, explain, replay, new, events, report, zoo):
     perdure.add_command(command)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from ..examiner import Examiner, Trial
 from ..judge import disagreement, unmet_claim
+from ..own_scenarios import with_own
 from ..packs import SUFFIX
 from ..program import Program
 from ..scenario_text import read_scenario
@@ -24,12 +26,23 @@ from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance,
 @click.option(
     "--limit", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds an operation may take."
 )
+@click.option(
+    "--scenarios", type=click.Path(path_type=Path), multiple=True, help="A folder of scenarios of your own; repeatable."
+)
 @backend_settings
-def replay(scenario: str, backend: str, conformance: Path | None, limit: float, settings: tuple[str, ...]) -> None:
-    """Run an installed SCENARIO by its name, or a WITNESS or other scenario file by its path."""
-    program = _program(scenario)
+def replay(
+    scenario: str,
+    backend: str,
+    conformance: Path | None,
+    limit: float,
+    scenarios: tuple[Path, ...],
+    settings: tuple[str, ...],
+) -> None:
+    """Run a SCENARIO by its name, installed or your own, or a WITNESS or other scenario file by its path."""
+    stated = chosen_conformance(conformance)
+    program = _program(scenario, (*map(Path, stated.scenarios), *scenarios))
     chosen = chosen_backend(backend, settings)
-    claims = chosen_conformance(conformance).claims_of(chosen.claims)
+    claims = stated.claims_of(chosen.claims)
     unmet = unmet_claim(program, claims)
     if unmet:
         raise Usage(f"{program.name} asks for {unmet}, which {backend} does not claim")
@@ -43,7 +56,7 @@ def replay(scenario: str, backend: str, conformance: Path | None, limit: float, 
     sys.exit(EXIT_VIOLATED if trial.deviations else EXIT_OK)
 
 
-def _program(name: str) -> Program:
+def _program(name: str, folders: Iterable[Path]) -> Program:
     path = Path(name)
     if path.suffix == SUFFIX or path.is_file():
         with usage_errors():
@@ -52,7 +65,9 @@ def _program(name: str) -> Program:
         if wrong:
             raise Usage(f"{path}: {wrong}")
         return program
-    for program in programs():
+    with usage_errors():
+        corpus = with_own(programs(), folders)
+    for program in corpus:
         if program.name == name:
             return program
     raise Usage(f"no scenario {name!r}: neither a file nor installed; 'perdure explain RULE' names those of a rule")

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ..document import Run, write_run
 from ..engine import GENERATED, Request, conduct
 from ..history import Recorder
+from ..own_scenarios import with_own
 from ..rules import rule
 from ..witness_files import with_files
 from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance, programs, usage_errors, writable
@@ -32,6 +33,9 @@ from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance,
 @click.option("--conformance", type=click.Path(path_type=Path), help="Claims and waivers [conformance.toml].")
 @click.option(
     "--limit", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds an operation may take."
+)
+@click.option(
+    "--scenarios", type=click.Path(path_type=Path), multiple=True, help="A folder of scenarios to run too; repeatable."
 )
 @click.option("--partial", is_flag=True, help="Let NOT RUN pass.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the run document goes [.perdure/BACKEND.jsonl].")
@@ -46,6 +50,7 @@ def run(
     level: str | None,
     conformance: Path | None,
     limit: float,
+    scenarios: tuple[Path, ...],
     partial: bool,
     out: Path | None,
     history: Path | None,
@@ -57,8 +62,10 @@ def run(
     """Judge BACKEND by all rules, or by those named."""
     chosen = chosen_backend(backend, settings)
     stated = chosen_conformance(conformance)
+    with usage_errors():
+        corpus = with_own(programs(), (*map(Path, stated.scenarios), *scenarios))
     request = Request(
-        programs=programs(),
+        programs=corpus,
         rules=_judged_rules(rules),
         level=level or stated.level,
         generated=GENERATED[level or stated.level],
@@ -69,7 +76,7 @@ def run(
         command=" ".join(["perdure", *sys.argv[1:]]),
         chosen_by=" ".join([backend, *(f"--setting {shlex.quote(setting)}" for setting in settings)]),
     )
-    document = writable(out or Path(".perdure") / f"{_file_name(backend)}.jsonl")
+    document = writable(out or Path(".perdure") / f"{file_name(backend)}.jsonl")
     for report in (allure, junit):
         if report is not None:
             writable(report)
@@ -99,7 +106,7 @@ def _judged_rules(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(one.id for one in chosen)
 
 
-def _file_name(backend: str) -> str:
+def file_name(backend: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", backend)
 
 

@@ -14,16 +14,17 @@ from perdure import Backend, load_backend
 from perdure.errors import PerdureError
 
 from ..conformance import Conformance, read_conformance
-from ..document import RuleResult, Run, Witness
+from ..document import RuleResult, Run
 from ..engine import GENERATED, Request, conduct
 from ..examiner import Examiner
 from ..failure_text import block
+from ..finds import violated
 from ..judge import unmet_claim
+from ..own_scenarios import with_own
 from ..packs import installed_programs
 from ..program import Program
 from ..rules import Rule, all_rules
 from ..stage import KitFault
-from ..verdict import Word
 
 CONFORMANCE_FILE = "conformance.toml"
 
@@ -58,12 +59,12 @@ class Session:
             self.backend: Backend = load_backend(name, pairs)
             path = conformance or (Path(CONFORMANCE_FILE) if Path(CONFORMANCE_FILE).exists() else None)
             self.conformance = read_conformance(path) if path else Conformance()
-            programs = installed_programs()
+            self._corpus = with_own(installed_programs(), map(Path, self.conformance.scenarios))
         except (PerdureError, ValueError) as error:
             raise Unusable(str(error)) from error
         self.words = " ".join([name, *(f"--setting {shlex.quote(setting)}" for setting in settings)])
         self.level = level or self.conformance.level
-        self.programs = [program for program in programs if self.level == "full" or program.level == "core"]
+        self.programs = [program for program in self._corpus if self.level == "full" or program.level == "core"]
         self._limit_s = limit_s
         self._claims = self.conformance.claims_of(self.backend.claims)
         self._examiner: Examiner | None = None
@@ -94,7 +95,7 @@ class Session:
         against = [one for one in finding.witnesses if case.rule.id in one.rules or not about & set(one.rules)]
         waived = {waiver.rule for waiver in self.conformance.waiver}
         return [
-            block(_result_for(rule_id, witness), self.words)
+            block(violated(rule_id, witness), self.words)
             for witness in against
             for rule_id in [case.rule.id if case.rule.id in witness.rules else witness.rules[0]]
             if rule_id not in waived
@@ -110,7 +111,7 @@ class Session:
 
     def _request(self) -> Request:
         return Request(
-            programs=installed_programs(),
+            programs=self._corpus,
             level=self.level,
             generated=GENERATED[self.level],
             conformance=self.conformance,
@@ -129,23 +130,6 @@ class Session:
         if self._examiner is not None:
             with contextlib.suppress(KitFault):  # the run of `result` closes too, and says so
                 self._examiner.__exit__()
-
-
-def _result_for(rule_id: str, witness: Witness) -> RuleResult:
-    rule = all_rules()[rule_id]
-    return RuleResult(
-        id=rule.id,
-        level=rule.level,
-        chapter=rule.chapter,
-        sentence=rule.sentence,
-        check=rule.check,
-        word=Word.VIOLATED,
-        reason="",
-        scenarios=(),
-        coverage={},
-        floor=rule.floor,
-        witnesses=(witness,),
-    )
 
 
 def _pair(setting: str) -> tuple[str, str]:
