@@ -38,8 +38,10 @@ from .finds import Find
 from .generation import CODE_SIZE, HEAD_SIZE, within
 from .judge import Deviation
 from .loose import loose
+from .outcomes import NoAnswer
 from .preflight import claims_fault
 from .program import Program
+from .shrink import shrink
 from .stage import KitFault
 from .tally import Tally
 
@@ -115,6 +117,10 @@ def explore(
 class _Ground(Examiner):
     """An examiner that gives a trial without its witness: most of what deviates has been seen before."""
 
+    def __init__(self, backend: Backend, claims: Claims, operation_limit_s: float, open_limit_s: float = 60.0) -> None:
+        super().__init__(backend, claims, operation_limit_s, open_limit_s)
+        self._full_limit_s = operation_limit_s
+
     def __enter__(self) -> _Ground:
         return self
 
@@ -125,7 +131,36 @@ class _Ground(Examiner):
         return found
 
     def witness(self, program: Program, trial: Trial, deviation: Deviation) -> Witness:
+        if _is_silent(trial, deviation.number):
+            return self._silent_witness(program, trial, deviation)
         return self._witness(program, trial, deviation, self.claims)
+
+    def _silent_witness(self, program: Program, trial: Trial, deviation: Deviation) -> Witness:
+        """A small history that ends in silence; the gate has no time for that, since each try waits for the limit.
+
+        After two of them the limit is cut short. So what is left is tried once more at full length, and counts only if
+        it is silent then too.
+        """
+        cut = msgspec.structs.replace(program, steps=program.steps[: deviation.number])
+
+        def is_silent(candidate: Program) -> bool:
+            try:
+                return _is_silent(self.try_alone(candidate), len(candidate.steps))
+            except KitFault:  # a backend that is broken may break in other ways too; this is about one of them
+                return False
+
+        smallest, tries = shrink(cut, is_silent)
+        with _Ground(self.backend, self.claims, self._full_limit_s) as patient:
+            again = patient.try_alone(smallest)
+        if _is_silent(again, len(smallest.steps)):
+            return self._shown(smallest, again, again.deviations[-1], tries)
+        return self._shown(cut, trial, deviation, tries)
+
+
+def _is_silent(trial: Trial, number: int) -> bool:
+    """Whether the program ended at that step for want of an answer."""
+    observations = trial.execution.observations
+    return len(observations) == number and isinstance(observations[-1].outcome, NoAnswer)
 
 
 class _Search:

@@ -82,13 +82,12 @@ CONTENTS: Sequence[Content | None] = (
     Content(size=10_000),
 )
 LARGE_CONTENTS: Sequence[Content | None] = (
-    *(None,) * 5,
-    Content(size=10_000),
+    *(None,) * 4,
     Content(size=65_535),
     Content(size=65_536),
-    *(Content(size=65_537),) * 2,
-    *(Content(size=1_048_577),) * 2,
+    Content(size=65_537),
 )
+LARGE_SNAPSHOTS = (*LARGE_CONTENTS, Content(size=1_048_577))
 METADATA: Sequence[Content] = (Content(), Content(text="m"), Content(hex="00"))
 
 TEXTS: Sequence[str] = ("", "a", "A", "a b", "\u00e9", "\U0001f600", "a\u0000b", "'", "0")
@@ -112,6 +111,9 @@ LENGTHS = (1, 1, 1, 2, 3, 7)
 JUMPS = (*(0,) * 20, 1, 1, 2, 5)
 """How far above the highest number plus one a write begins: mostly nowhere."""
 
+GAP_MAX = 200
+"""The widest gap that is written into from end to end."""
+
 SNAPSHOT_NUMBERS = (1, 2, 9, 10, 0)
 
 
@@ -121,6 +123,7 @@ class Mood(msgspec.Struct, frozen=True):
     kinds: Sequence[_Make | None]
     clients: Sequence[str] = ("",)
     contents: Sequence[Content | None] = CONTENTS
+    snapshots: Sequence[Content | None] = CONTENTS
     lengths: Sequence[int] = LENGTHS
     jumps: Sequence[int] = JUMPS
     snapshot_numbers: Sequence[int] = SNAPSHOT_NUMBERS
@@ -133,6 +136,7 @@ class _Known:
     def __init__(self) -> None:
         self.highest = 0
         self.marks = [0, 1]
+        self.gap = range(0)
         self.last: Batch | None = None
         self.snapshots = [0]
         self.times = [MILLISECOND]
@@ -190,10 +194,16 @@ class _Decoder:
         return self._batch(persistence_id, known, first, self._length(b), d, e)
 
     def write_again(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
-        """A write that begins at or below the highest number, if there is one: a conflict."""
+        """A write that begins at or below the highest number, if there is one: a conflict.
+
+        At its first number, or further on: in a gap it may begin with numbers that nobody has.
+        """
         persistence_id, known = self._id(a)
         first = min(max(known.place(b), 1), max(known.highest, 1))
-        again = Write((self._batch(persistence_id, known, first, self._length(c), d, e),))
+        length = self._length(c)
+        if d & 4 and known.gap:
+            first, length = known.gap[0], len(known.gap) + 1
+        again = Write((self._batch(persistence_id, known, first, length, d, e),))
         return again if d & 3 else Write((*again.batches, self._next_batch(a + 3, 0, 0, 0, 0)))
 
     def write_alike(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
@@ -226,7 +236,7 @@ class _Decoder:
             persistence_id,
             first,
             min(first + length - 1, MAX_SEQUENCE_NR),
-            content=content or self._content(d),
+            content=content or self._mood.contents[d % len(self._mood.contents)],
             serializer_id=(4, 4, 4, 0, 17, 2**31 - 1)[e % 6],
             payload_manifest=text if e % 5 == 1 else "",
             manifest=text if e % 5 == 2 else "",
@@ -239,13 +249,12 @@ class _Decoder:
 
     def _noted(self, known: _Known, batch: Batch) -> Batch:
         if batch.first > known.highest and not _refused(batch):
+            if 0 < batch.first - known.highest - 1 < GAP_MAX:
+                known.gap = range(known.highest + 1, batch.first)
             known.highest = batch.last
             known.mark(batch.first, batch.last)
             known.last = batch
         return batch
-
-    def _content(self, code: int) -> Content | None:
-        return self._mood.contents[code % len(self._mood.contents)]
 
     def replay(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
         return Replay(self._id(a)[0])
@@ -279,7 +288,8 @@ class _Decoder:
         known.times.append(timestamp or self._now)
         serializer_id = (4, 4, 4, 17)[b >> 2 & 3]
         manifest = TEXTS[b % len(TEXTS)] if b & 64 else ""
-        return SaveSnapshot(persistence_id, number, timestamp, self._content(e), serializer_id, manifest)
+        content = self._mood.snapshots[e % len(self._mood.snapshots)]
+        return SaveSnapshot(persistence_id, number, timestamp, content, serializer_id, manifest)
 
     def load(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
         persistence_id, known = self._id(a)
@@ -301,7 +311,7 @@ class _Decoder:
     def refused(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
         """An argument outside its limits, which must not touch anything."""
         persistence_id, nobody = self._id(a)[0], NO_IDS[d % len(NO_IDS)]
-        outside = (-1, -2, -(2**63), 2**63)[c & 3]
+        outside = (-1, -2, -100, -MAX_SEQUENCE_NR)[c & 3]
         match b % 10:
             case 0:
                 return Replay(persistence_id, outside)
@@ -408,21 +418,20 @@ _SNAPSHOTS: Sequence[_Make | None] = (
 
 _LENGTHS: Sequence[_Make | None] = (
     None,
-    *(_Decoder.write,) * 6,
-    *(_Decoder.write_again,) * 6,
-    *(_Decoder.replay,) * 3,
-    *(_Decoder.replay_window,) * 6,
-    *(_Decoder.highest,) * 5,
+    *(_Decoder.write,) * 5,
+    *(_Decoder.write_again,) * 8,
+    *(_Decoder.replay,) * 4,
+    *(_Decoder.replay_window,) * 5,
+    *(_Decoder.highest,) * 6,
     *(_Decoder.delete,) * 3,
 )
 
 _SIZES: Sequence[_Make | None] = (
     None,
     *(_Decoder.write,) * 3,
-    *(_Decoder.save,) * 3,
-    *(_Decoder.load,) * 5,
-    *(_Decoder.replay,) * 3,
-    *(_Decoder.replay_window,) * 3,
+    *(_Decoder.save,) * 5,
+    *(_Decoder.load,) * 8,
+    *(_Decoder.replay,) * 4,
     *(_Decoder.highest,) * 4,
     _Decoder.delete,
     _Decoder.delete_snapshot,
@@ -431,18 +440,18 @@ _SIZES: Sequence[_Make | None] = (
 _HANDLES = ("", "b")
 _FAR = (*(0,) * 8, 2**31 - 2, 2**31, 2**53, 2**62, MAX_SEQUENCE_NR)
 _FAR_SNAPSHOTS = (2**31, 2**53 + 1, MAX_SEQUENCE_NR, 1)
-_LONG = (1, 1, 1, 1, 2, 100, 101, 150)
+_LONG = (1, 1, 1, 2, 100, 101, 150)
 
 MOODS: Sequence[Mood] = (
     *(Mood(_EVERYTHING),) * 16,
-    *(Mood(_EVENTS),) * 15,
+    *(Mood(_EVENTS),) * 16,
     *(Mood(_SNAPSHOTS),) * 15,
     *(Mood(_EVERYTHING, clients=_HANDLES),) * 4,
     *(Mood(_SNAPSHOTS, clients=_HANDLES),) * 3,
     *(Mood(_EVERYTHING, jumps=_FAR, snapshot_numbers=_FAR_SNAPSHOTS),) * 4,
     Mood(_SNAPSHOTS, snapshot_numbers=_FAR_SNAPSHOTS),
-    *(Mood(_LENGTHS, lengths=_LONG, jumps=(0, 0, 99, 100, 149), page_sizes=(None, 100)),) * 3,
-    *(Mood(_SIZES, contents=LARGE_CONTENTS, page_sizes=(None,)),) * 2,
+    *(Mood(_LENGTHS, lengths=_LONG, jumps=(0, 0, 99, 100, 149), page_sizes=(None, 100)),) * 2,
+    *(Mood(_SIZES, contents=LARGE_CONTENTS, snapshots=LARGE_SNAPSHOTS, page_sizes=(None,)),) * 2,
     Mood(_EVERYTHING, clients=("", "b@other"), page_sizes=(None,)),
 )
 """Each as often as it is wanted: 64 in all."""

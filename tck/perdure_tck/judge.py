@@ -15,7 +15,7 @@ import msgspec
 from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot
 
 from . import model
-from .blame import blamed
+from .blame import blamed, blamed_for_field
 from .coverage import count
 from .history import Execution
 from .model import START_OF_CLOCK, NeedsClaim, State, Transition
@@ -144,14 +144,17 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
         differences = [compare.fields(one.outcome, seen.outcome) for one in transitions]
         best = min(range(len(transitions)), key=lambda at: _weight(differences[at]))
         chosen, fields = transitions[best], differences[best]
+        pair = chosen.outcome, seen.outcome
         if fields is None:
             allowed = " or ".join(str(transition.outcome) for transition in transitions)
-            pair = chosen.outcome, seen.outcome
             rules = _blamed_for_all(program, seen.outcome) or (blamed(program, seen.number, before, page_size, pair),)
             deviations.append(Deviation(seen.number, rules, told(seen.outcome, allowed), allowed))
             break
         for field, (observed, allowed) in fields.items():
-            rules = _blamed(program, field)
+            told_by_scene = (
+                "" if program.rules else blamed_for_field(program, seen.number, before, page_size, pair, field)
+            )
+            rules = (told_by_scene,) if told_by_scene else _blamed(program, field)
             if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
                 deviations.append(Deviation(seen.number, rules, observed, allowed, field))
         for name, number in count(seen.step, before, chosen.state, seen.outcome, page_size).items():
@@ -162,7 +165,7 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
 
 def _blamed_for_all(program: Program, observed: AnyOutcome) -> tuple[str, ...]:
     silent = isinstance(observed, NoAnswer) and program.uses_journal and SILENCE not in program.rules
-    return (*program.rules, SILENCE) if silent else program.rules
+    return (*program.rules, SILENCE) if silent and program.rules else program.rules
 
 
 def _weight(fields: Mapping[str, tuple[str, str]] | None) -> int:

@@ -8,7 +8,7 @@ a backend to limit, the claims decide. Operations that a backend without a claim
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from perdure import (
@@ -155,9 +155,9 @@ def _rejected(write: AtomicWrite, claims: Claims) -> tuple[bool, ...]:
         return (True,)
     if any(_beyond_a_limit(event, claims) for event in write.events):
         return (True,)
-    if all(_is_unicode(text) for event in write.events for text in _texts(event, _EVERY_FIELD)):
+    if all(_is_unicode(_text(event, _EVERY_FIELD)) for event in write.events):
         return (False,)
-    fit = all(_is_unicode(text) for event in write.events for text in _texts(event, claims))
+    fit = all(_is_unicode(_text(event, claims)) for event in write.events)
     return (False, True) if fit else (True,)
 
 
@@ -167,24 +167,25 @@ _EVERY_FIELD = Claims()
 def _beyond_a_limit(event: PersistentRepr, claims: Claims) -> bool:
     if claims.payload_size_max is not None and len(event.payload.data) > claims.payload_size_max:
         return True
-    return (
-        claims.tags
-        and bool(claims.tags_without)
-        and any(not tag or bool(set(tag) & set(claims.tags_without)) for tag in event.tags)
+    return bool(
+        event.tags
+        and claims.tags
+        and claims.tags_without
+        and any(not tag or set(tag) & set(claims.tags_without) for tag in event.tags)
     )
 
 
-def _texts(event: PersistentRepr, claims: Claims) -> Iterator[str]:
-    """The texts of an event that a backend with these claims keeps."""
-    yield event.payload.manifest
-    if claims.event_manifest:
-        yield event.manifest
-    if claims.writer_uuid:
-        yield event.writer_uuid
-    if claims.tags:
-        yield from event.tags
-    if claims.metadata and event.metadata is not None:
-        yield event.metadata.manifest
+def _text(event: PersistentRepr, claims: Claims) -> str:
+    """All text of an event that a backend with these claims keeps."""
+    return "".join(
+        (
+            event.payload.manifest,
+            event.manifest if claims.event_manifest else "",
+            event.writer_uuid if claims.writer_uuid else "",
+            *(event.tags if claims.tags else ()),
+            event.metadata.manifest if claims.metadata and event.metadata is not None else "",
+        )
+    )
 
 
 def _as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:

@@ -33,8 +33,9 @@ from .program import Program, Step
 TRIES_MAX = 300
 PLAIN_IDS = ("p", "q", "r", "s")
 SIZES = (10_000, 65_537)
-GAPS = (1, 10, 200)
+GAPS = (1, 2, 10, 200)
 INSIDE_MAX = 1000
+CUT_MAX = 10
 Said = TypeVar("Said", bound=msgspec.Struct)
 Sized = TypeVar("Sized", Batch, SaveSnapshot)
 
@@ -111,7 +112,8 @@ def _smaller_writes(program: Program) -> Iterator[Program]:
                 if batch.first < batch.last:
                     last = msgspec.structs.replace(batch, first=batch.last)
                     yield _with_step(program, at, Write((*batches[:place], last, *batches[place + 1 :])))
-                    yield _with_step(program, at, Write((*batches[:place], *_cut(batch), *batches[place + 1 :])))
+                    if batch.last - batch.first < CUT_MAX:
+                        yield _with_step(program, at, Write((*batches[:place], *_cut(batch), *batches[place + 1 :])))
 
 
 def _cut(batch: Batch) -> Iterator[Batch]:
@@ -166,9 +168,12 @@ def _shorter(said: Sized) -> Iterator[Sized]:
 
 
 def _seen_sooner(program: Program) -> Iterator[Program]:
-    """With a read at the end instead of a write that goes wrong because of what is stored by then."""
+    """With a read at the end instead of a write, where what is stored by then is wrong already.
+
+    Not where the program says which rules it is about: the read may break another.
+    """
     operation = program.steps[-1].operation
-    if isinstance(operation, Write | Highest):
+    if isinstance(operation, Write | Highest) and not program.rules:
         for persistence_id in dict.fromkeys(ids_of(operation)):
             yield _with_step(program, len(program.steps) - 1, Replay(persistence_id))
             if isinstance(operation, Write):
@@ -196,15 +201,21 @@ def _smaller_numbers(program: Program) -> Iterator[Program]:
     Besides being easier to read, two programs that break a rule in the same way then look the same.
     """
     numbers = {number for step in program.steps for number in _numbers(step.operation)}
-    within = numbers | {number for step in program.steps for number in _inside(step.operation)}
+    inside = {number for step in program.steps for number in _inside(step.operation)}
     if any(number < 0 for number in numbers):
         return
-    for some in (numbers - {MAX_SEQUENCE_NR}, within - {MAX_SEQUENCE_NR}, within):
+    for some in (numbers - {MAX_SEQUENCE_NR}, (numbers | inside) - {MAX_SEQUENCE_NR}, numbers | inside):
         for gap in GAPS:
             closer = _closer(some - {0}, gap)
-            yield _with(program, tuple(_renumbered(step, closer) for step in program.steps))
+            smaller = _with(program, tuple(_renumbered(step, closer) for step in program.steps))
+            if _total(smaller) < _total(program):
+                yield smaller
     if any(isinstance(step.operation, SaveSnapshot) and step.operation.sequence_nr == 0 for step in program.steps):
         yield _with(program, tuple(_from_one(step) for step in program.steps))
+
+
+def _total(program: Program) -> int:
+    return sum(number for step in program.steps for number in _numbers(step.operation))
 
 
 def _closer(numbers: AbstractSet[int], gap: int) -> Mapping[int, int]:
@@ -219,22 +230,36 @@ def _closer(numbers: AbstractSet[int], gap: int) -> Mapping[int, int]:
 
 
 def _from_one(step: Step) -> Step:
-    """The step with a snapshot of the number 1 instead of 0."""
-    if not isinstance(step.operation, SaveSnapshot | DeleteSnapshot) or step.operation.sequence_nr:
-        return step
-    return msgspec.structs.replace(step, operation=msgspec.structs.replace(step.operation, sequence_nr=1), expected=())
+    """The step with every number of a snapshot one higher, so that none is 0."""
+    operation: AnyOperation = step.operation
+    match operation:
+        case SaveSnapshot() | DeleteSnapshot():
+            operation = msgspec.structs.replace(operation, sequence_nr=min(operation.sequence_nr + 1, MAX_SEQUENCE_NR))
+        case LoadSnapshot(bounds=bounds) | DeleteSnapshots(bounds=bounds):
+            higher = msgspec.structs.replace(
+                bounds,
+                max_sequence_nr=min(bounds.max_sequence_nr + 1, MAX_SEQUENCE_NR),
+                min_sequence_nr=bounds.min_sequence_nr and min(bounds.min_sequence_nr + 1, MAX_SEQUENCE_NR),
+            )
+            operation = msgspec.structs.replace(operation, bounds=higher)
+        case _:
+            return step
+    return msgspec.structs.replace(step, operation=operation, expected=())
 
 
-_NUMBER_FIELDS = ("sequence_nr", "from_sequence_nr", "to_sequence_nr", "hint")
+_NUMBER_FIELDS = ("sequence_nr",)
+_NO_BOUND = {"from_sequence_nr": 1, "to_sequence_nr": MAX_SEQUENCE_NR, "hint": MAX_SEQUENCE_NR}
+"""Bounds, and the number of each that stands for no bound and stays."""
 
 
 def _numbers(operation: AnyOperation) -> Iterator[int]:
     if isinstance(operation, Write):
         for batch in operation.batches:
             yield from (batch.first, batch.last)
-    for field in _NUMBER_FIELDS:
-        if hasattr(operation, field):
-            yield getattr(operation, field)
+    for field in (*_NUMBER_FIELDS, *_NO_BOUND):
+        number = getattr(operation, field, None)
+        if number is not None and number != _NO_BOUND.get(field):
+            yield number
 
 
 def _inside(operation: AnyOperation) -> Iterator[int]:
@@ -244,17 +269,22 @@ def _inside(operation: AnyOperation) -> Iterator[int]:
             yield from range(batch.first, min(batch.last, batch.first + INSIDE_MAX) + 1)
 
 
-def _renumbered(step: Step, rank: Mapping[int, int]) -> Step:
+def _renumbered(step: Step, smaller: Mapping[int, int]) -> Step:
+    """The step with other numbers."""
+
+    def of(number: int, field: str) -> int:
+        return number if _NO_BOUND.get(field) == number else smaller.get(number, number)
+
     operation = step.operation
     if isinstance(operation, Write):
         batches = tuple(
-            msgspec.structs.replace(one, first=rank.get(one.first, one.first), last=rank.get(one.last, one.last))
+            msgspec.structs.replace(one, first=of(one.first, "first"), last=of(one.last, "last"))
             for one in operation.batches
         )
         return msgspec.structs.replace(step, operation=Write(batches), expected=())
     changed = {
-        field: rank.get(getattr(operation, field), getattr(operation, field))
-        for field in _NUMBER_FIELDS
+        field: of(getattr(operation, field), field)
+        for field in (*_NUMBER_FIELDS, *_NO_BOUND)
         if hasattr(operation, field)
     }
     return msgspec.structs.replace(step, operation=msgspec.structs.replace(operation, **changed), expected=())

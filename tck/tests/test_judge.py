@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot, SnapshotMetadata
+from perdure_tck import judge as judging
 from perdure_tck.history import Execution, Observation
 from perdure_tck.judge import FIELD_RULES, Deviation, judge, unmet_claim
-from perdure_tck.model import START_OF_CLOCK
+from perdure_tck.model import START_OF_CLOCK, State
 from perdure_tck.operations import SaveSnapshot, Write
 from perdure_tck.outcomes import (
     Answers,
@@ -163,6 +164,46 @@ def test_a_field_of_a_snapshot_is_blamed_on_its_own_rule(about: str, changes: di
     assert blamed(found) == [(2, (rule,)), (3, (about,))]
 
 
+def test_a_deviation_names_the_field_that_alone_is_wrong() -> None:
+    asked = program(FULL)
+    found = deviations(asked, OK, Events((event(asked, timestamp=1),)), Number(7))
+    assert [one.field for one in found] == ["timestamp", ""]
+
+
+LONG = b"abcdefghijklmnopqrstuvwxyz"
+
+SHOWN = [
+    ({"tags": frozenset({"b", "a b"})}, "1 with tags 'a b'+'b'", "1 with tags 'a'+'b'"),
+    ({"tags": frozenset()}, "1 with tags empty", "1 with tags 'a'+'b'"),
+    ({"writer_uuid": ""}, "1 with writer_uuid ''", "1 with writer_uuid 'w'"),
+    ({"metadata": None}, "1 with metadata None", "1 with metadata b'y' (1 bytes, serializer 4, manifest 'metadata')"),
+    (
+        {"payload": Payload(5, "m", LONG[:24])},
+        f"1 with payload {LONG[:24]!r} (24 bytes, serializer 5, manifest 'm')",
+        "1 with payload b'x' (1 bytes, serializer 4, manifest '')",
+    ),
+    (
+        {"payload": Payload(4, "", LONG[:25])},
+        f"1 with payload {LONG[:24]!r}… (25 bytes, serializer 4, manifest '')",
+        "1 with payload b'x' (1 bytes, serializer 4, manifest '')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "observed", "allowed"), SHOWN)
+def test_a_field_is_shown_in_a_line(changes: dict[str, object], observed: str, allowed: str) -> None:
+    asked = program(FULL)
+    (found,) = deviations(asked, OK, Events((event(asked, **changes),)))
+    assert (found.observed, found.allowed) == (observed, allowed)
+
+
+def test_a_field_of_a_snapshot_is_shown_in_a_line() -> None:
+    asked = program('save snapshot p 3 at 7 data="x"\nload snapshot p', "S-01")
+    (found,) = deviations(asked, Done(), snapshot(asked, data=b"changed"))
+    assert found.observed == "b'changed' (7 bytes, serializer 4, manifest '')"
+    assert found.allowed == "b'x' (1 bytes, serializer 4, manifest '')"
+
+
 def test_every_rule_of_a_field_exists_and_is_judged() -> None:
     assert all(all_rules()[rule].judged for rules in FIELD_RULES.values() for rule in rules)
 
@@ -230,6 +271,57 @@ def test_a_snapshot_of_another_number_is_structural() -> None:
     assert blamed(deviations(asked, Done(), Done(), other)) == [(3, ("S-01",))]
 
 
+def test_a_snapshot_with_the_content_of_another_save_is_structural() -> None:
+    asked = program("save snapshot p 2 at 7\nsave snapshot p 3 at 7\nload snapshot p\nload snapshot p", "S-01")
+    other = Loaded(SelectedSnapshot(SnapshotMetadata("p", 3, 7), Payload(4, "", b"2 of p by step 1")))
+    found = deviations(asked, Done(), Done(), other, Loaded(None))
+    assert blamed(found) == [(3, ("S-01",))]
+    assert found[0].observed == "3 at 7, but of another write"
+
+
+EITHER = 'write p 5\nwrite p 1 tags="\\ud800"\nhighest p\nreplay p'
+"""The second write may be answered in two ways."""
+
+
+def test_whichever_outcome_of_several_came_is_the_one_that_the_walk_goes_on_with() -> None:
+    for answer in (Answers((True,)), Conflict()):
+        asked = program(EITHER)
+        assert deviations(asked, OK, answer, Number(5), Events((event(asked),))) == ()
+
+
+def test_an_outcome_that_is_none_of_several_is_told_with_all_of_them() -> None:
+    (found,) = deviations(program(EITHER), OK, OK)
+    assert (found.number, found.observed, found.allowed) == (2, "ok", "rejected or conflict")
+
+
+def test_of_several_outcomes_the_nearest_is_compared() -> None:
+    """A conflict leaves nothing behind, a rejection leaves what came with it: only one of them fits what is seen."""
+    asked = program('write p 1 tags="\\ud800", 1\nreplay p')
+    assert deviations(asked, Conflict(), Events(())) == ()
+    assert deviations(asked, Answers((True, False)), Events((event(asked, place=1),))) == ()
+    assert blamed(deviations(asked, Conflict(), Events((event(asked, place=1),)))) == [(2, ("J-50",))]
+
+
+@pytest.mark.parametrize("wrong", [Number(99), Conflict()], ids=str)
+def test_a_deviation_of_a_program_about_no_rule_is_blamed_by_what_it_looks_like(
+    wrong: AnyOutcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds the rule is asked with all that there is to know: program, step, state before it, both outcomes."""
+    asked = msgspec.structs.replace(program("clock 5\nwrite p 1\nhighest p\nhighest p"), rules=())
+    questions: list[tuple[object, ...]] = []
+
+    def found(*question: object) -> str:
+        questions.append(question)
+        return "J-40"
+
+    monkeypatch.setattr(judging, "blamed", found)
+    assert blamed(deviations(asked, Done(), OK, wrong)) == [(3, ("J-40",))]
+    ((of, number, before, page_size, pair),) = questions
+    assert (of, number, page_size, pair) == (asked, 3, 500, (Number(1), wrong))
+    assert isinstance(before, State)
+    assert (before.now, before.log("p").highest_sequence_nr) == (5, 1)
+
+
 def test_how_an_error_is_worded_does_not_matter() -> None:
     asked = program('replay ""\nwrite p 1')
     assert deviations(asked, Invalid("whatever words"), OK) == ()
@@ -238,6 +330,11 @@ def test_how_an_error_is_worded_does_not_matter() -> None:
 def test_the_reason_of_an_error_that_nobody_expected_is_told() -> None:
     (found,) = deviations(program("write p 1"), Failed("disk full"))
     assert (found.observed, found.allowed) == ("failed: disk full", "ok")
+
+
+def test_any_other_outcome_is_told_as_it_is() -> None:
+    (found,) = deviations(program("write p 1\nhighest p"), OK, Number(7))
+    assert (found.observed, found.allowed) == ("7", "1")
 
 
 def test_an_execution_that_ended_early_is_judged_as_far_as_it_went() -> None:

@@ -159,6 +159,11 @@ HISTORIES = {
         "clock 77\nsave snapshot p 1\nload snapshot p\nsave snapshot p 2 at 5\nload snapshot p",
         ["ok", "ok", "1 at 77", "ok", "2 at 5"],
     ),
+    "a write, a deletion and a save leave the clock as it is": (
+        "clock 77\nwrite p 1\ndelete p ..1\nsave snapshot p 1\nsave snapshot p 2\nload snapshot p seq ..1\n"
+        "load snapshot p",
+        ["ok", "ok", "ok", "ok", "ok", "1 at 77", "2 at 77"],
+    ),
     "before it is set, the clock says when it began": (
         "save snapshot p 1\nload snapshot p",
         ["ok", f"1 at {START_OF_CLOCK}"],
@@ -279,6 +284,12 @@ def test_two_states_never_share_what_can_change() -> None:
 def test_an_expectation_that_the_model_does_not_share_is_named() -> None:
     wrong = judge.disagreement(parse("rules J-01\nwrite p 1 -> ok\nreplay p -> 1..2", "wrong"))
     assert wrong == "step 2 'replay p -> 1..2': the model allows 1"
+
+
+def test_every_outcome_that_the_model_would_have_allowed_is_named() -> None:
+    text = 'rules J-01\nwrite p 5 -> ok\nwrite p 1 tags="\\ud800" -> ok'
+    wrong = judge.disagreement(parse(text, "wrong"))
+    assert wrong.endswith(": the model allows rejected or conflict")
 
 
 # --------------------------------------------------------------------------------------------- against the memory

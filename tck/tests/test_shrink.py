@@ -6,6 +6,7 @@ import datetime
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from perdure import MAX_SEQUENCE_NR, Backend, Claims, Location, PersistentRepr, Storage
 from perdure_memory import MemoryJournal, MemorySnapshotStore, World
@@ -30,6 +31,11 @@ Breaks = Callable[[Program], bool]
 
 def operations(program: Program) -> list[object]:
     return [step.operation for step in program.steps]
+
+
+def numbers_of(program: Program) -> list[int]:
+    writes = [one for one in operations(program) if isinstance(one, Write)]
+    return [batch.last for write in writes for batch in write.batches]
 
 
 def writes_to(owner: str) -> Breaks:
@@ -90,17 +96,47 @@ def test_the_same_question_is_shrunk_the_same_way() -> None:
     assert asked[0] == asked[1]
 
 
-def test_numbers_at_the_ends_of_the_range_stay_there() -> None:
+def test_a_bound_that_stands_for_no_bound_stays_and_numbers_close_up() -> None:
     program = parse(f"rules J-01\nwrite p 7\nwrite p {2**53}\nwrite p max\ndelete p ..max\nhighest p hint 0", "large")
     smallest, _ = shrink(program, lambda one: len(one.steps) == len(program.steps))
     assert list(map(str, operations(smallest))) == [
         "write p 1",
         "write p 2",
-        "write p max",
+        "write p 3",
         "delete p ..max",
         "highest p",
     ]
+
+
+def test_the_largest_number_stays_where_it_is_needed() -> None:
+    program = parse("rules J-01\nwrite p 7\nwrite p max\nhighest p", "large")
+    smallest, _ = shrink(program, lambda one: "write p max" in map(str, operations(one)))
+    assert list(map(str, operations(smallest))) == ["write p max", "highest p"]
     assert MAX_SEQUENCE_NR == 2**63 - 1
+
+
+def test_a_gap_that_is_needed_is_as_narrow_as_may_be() -> None:
+    program = parse(f"rules J-01\nwrite p {2**40}..{2**40 + 1}\nwrite p {2**50}\nhighest p", "wide")
+    smallest, _ = shrink(program, lambda one: len(one.steps) == 3 and numbers_of(one)[1] > 9)
+    assert list(map(str, operations(smallest))) == ["write p 10", "write p 20", "highest p"]
+
+
+def test_a_write_that_need_not_be_one_is_cut() -> None:
+    program = parse("rules J-01\nwrite p 1..3\nreplay p", "batch")
+
+    def breaks(candidate: Program) -> bool:
+        write = candidate.steps[0].operation
+        return isinstance(write, Write) and sum(batch.last - batch.first + 1 for batch in write.batches) == 3
+
+    smallest, _ = shrink(program, breaks)
+    assert list(map(str, operations(smallest))) == ["write p each 1..3", "replay p"]
+
+
+def test_a_program_that_names_no_rule_ends_in_a_read_if_that_shows_it() -> None:
+    named = parse("rules J-01\nwrite p 1\nwrite p 1", "named")
+    assert isinstance(shrink(named, lambda _: True)[0].steps[-1].operation, Write)
+    nameless = msgspec.structs.replace(named, rules=())
+    assert list(map(str, operations(shrink(nameless, lambda _: True)[0]))) == ["replay p"]
 
 
 def test_arguments_outside_their_limits_stay_as_they_are() -> None:

@@ -126,16 +126,16 @@ class _Telling:
 
 
 def _line(tally: Tally, duration_s: float) -> str:
-    """`0:12 of 10:00 · 9 041 programs · ...`."""
+    """`0:12 of 10:00 · 1 find · 9 041 programs · ...`: what matters first, since a narrow terminal cuts it off."""
     judged = sum(rule.judged for rule in all_rules().values())
     return " · ".join(
         [
             f"{_minutes(tally.elapsed_s)} of {_minutes(duration_s)}",
+            f"{tally.finds} find{'' if tally.finds == 1 else 's'}",
             f"{_thousands(tally.programs.total())} programs",
             f"{_thousands(tally.operations)} operations",
             f"{_thousands(len(tally.states))} states reached",
             f"{tally.exercised} of {judged} rules exercised",
-            f"{tally.finds} find{'' if tally.finds == 1 else 's'}",
         ]
     )
 
