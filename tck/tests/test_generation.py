@@ -129,7 +129,7 @@ def test_what_hurts_is_in_the_gate() -> None:
     assert {window.max_count for window in windows} >= {0, 1, 2, 3, -1}
 
 
-# --------------------------------------------------------------------------------------------- what can be asked of whom
+# -------------------------------------------------------------------------------------- what can be asked of whom
 
 
 def test_a_backend_that_promises_everything_is_asked_everything() -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from perdure_tck.document import read_run
 from perdure_tck.packs import installed_programs
 from perdure_tck.rules import all_rules
 
 pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SPECS = ["--pyargs", "perdure_tck.specs", "-q"]
 JUDGED = [one.id for one in all_rules().values() if one.judged]
@@ -79,6 +85,93 @@ def test_several_processes_come_to_the_same_verdicts(run: Run, pytester: pytest.
     found = outcomes(pytester.path / "alone.xml")
     assert {outcome for _, outcome in found.values()} == {"passed", "failure", "skipped"}
     assert outcomes(pytester.path / "both.xml") == found
+
+
+REVERSED = """
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.reverse()
+"""
+"""A plugin under which the tests run from the last to the first."""
+
+CIRCUMSTANCES: dict[str, list[str]] = {
+    "as it is": [],
+    "in two processes": ["-n", "2"],
+    "in reverse order": ["-p", "reversed_order"],
+    "in reverse order, in two processes": ["-p", "reversed_order", "-n", "2"],
+    "without the plugins that others may have": ["-p", "no:randomly", "-p", "no:allure_pytest", "-p", "no:xdist"],
+    "with Allure": ["--alluredir", "allure-results"],
+    "with Allure, in two processes": ["--alluredir", "allure-results", "-n", "2"],
+}
+NEEDS_ALLURE = pytest.mark.skipif(find_spec("allure_pytest") is None, reason="allure-pytest is not installed")
+
+
+@pytest.fixture(scope="module")
+def words_of_the_command(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """What `perdure run` says of each rule, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("command")
+    (folder / "broken_backend.py").write_text(BROKEN)
+    found = {}
+    for backend in ("memory", "broken_backend:backend"):
+        document = folder / "run.jsonl"
+        command = [sys.executable, "-m", "perdure_tck", "run", backend, "--out", str(document)]
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, timeout=120)
+        found[backend] = {result.id: result.word.value for result in read_run(document).rules}
+    return found
+
+
+def words(path: Path) -> dict[str, str]:
+    """Of a JUnit file, the word for each rule."""
+    found = {}
+    for case in ElementTree.parse(path).iter("testcase"):
+        told = {one.get("name"): one.get("value", "") for one in case.iter("property")}
+        if "word" in told:
+            found[told["rule"]] = told["word"]
+    return found
+
+
+def test_both_doors_give_the_same_words(
+    run: Run, pytester: pytest.Pytester, words_of_the_command: dict[str, dict[str, str]]
+) -> None:
+    """For a backend of which all seven words but those of a whole run are to be had, and for one that conforms."""
+    expected = words_of_the_command["broken_backend:backend"]
+    assert {*expected.values()} == {"CONFORMS", "VIOLATED", "UNSUPPORTED"}
+    assert {*words_of_the_command["memory"].values()} == {"CONFORMS"}
+    for backend, code in (("broken_backend:backend", 1), ("memory", 0)):
+        result = run(*SPECS, "--perdure-backend", backend, "-k", "test_rule", "--junit-xml", "junit.xml")
+        assert result.ret == code
+        assert words(pytester.path / "junit.xml") == words_of_the_command[backend]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, marks=NEEDS_ALLURE if "Allure" in name else (), id=name)
+        for name, options in CIRCUMSTANCES.items()
+    ],
+)
+def test_the_words_are_the_same_under_all_circumstances(
+    run: Run, pytester: pytest.Pytester, words_of_the_command: dict[str, dict[str, str]], options: list[str]
+) -> None:
+    pytester.makepyfile(reversed_order=REVERSED)
+    chosen = [*SPECS, "--perdure-backend", "broken_backend:backend", "-k", "test_rule", "--junit-xml", "junit.xml"]
+    assert run(*chosen, *options).ret == 1
+    assert words(pytester.path / "junit.xml") == words_of_the_command["broken_backend:backend"]
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "in two processes"])
+def test_the_words_are_the_same_in_the_repository(
+    run: Run, pytester: pytest.Pytester, words_of_the_command: dict[str, dict[str, str]], options: list[str]
+) -> None:
+    """Where the ini file and the conftest of this project hold, which say other things than those of most."""
+    os.chdir(ROOT)
+    junit = pytester.path / "junit.xml"
+    chosen = [*SPECS, "--perdure-backend", "broken_backend:backend", "-k", "test_rule", "--junit-xml", str(junit)]
+    assert run(*chosen, *options).ret == 1
+    assert words(junit) == words_of_the_command["broken_backend:backend"]
 
 
 def test_a_broken_backend_is_red_with_the_whole_report_in_the_failure(run: Run) -> None:

@@ -1,0 +1,300 @@
+"""Every scenario bites: there is a broken backend that it catches, by a rule that it is about.
+
+The animals of the zoo are subtle, since real bugs are, so the plain scenarios let them pass. Those are there for the
+crude mistakes below, which nobody has to have made. A scenario that catches neither an animal nor one of these checks
+nothing that anybody could get wrong, as one with a slip in it would.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from perdure import (
+    AtomicWrite,
+    Backend,
+    Claims,
+    Location,
+    Payload,
+    PersistentRepr,
+    SelectedSnapshot,
+    SnapshotMetadata,
+    SnapshotSelectionCriteria,
+    Storage,
+    WriteRejected,
+)
+from perdure_tck.examiner import Examiner
+from perdure_tck.packs import installed_programs
+from perdure_tck.program import Program
+from perdure_zoo import ANIMALS
+from perdure_zoo._animal import Ward, WardJournal, WardSnapshots, caged
+
+# ------------------------------------------------------------------------------------------------------------ journals
+
+
+class OneStepBehind(WardJournal):
+    """Reads do not see the last event."""
+
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        return super().window(persistence_id, first, last)[:-1]
+
+
+class KeepsAnswers(WardJournal):
+    """What was read once is the answer for ever."""
+
+    _kept: dict[str, list[PersistentRepr]]
+
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        self._kept = getattr(self, "_kept", {})
+        return self._kept.setdefault(persistence_id, super().window(persistence_id, first, last))
+
+
+class OrdersByTime(WardJournal):
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        return sorted(super().window(persistence_id, first, last), key=lambda event: event.timestamp)
+
+
+class IgnoresTheLowerBound(WardJournal):
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        return super().window(persistence_id, 1, last)
+
+
+class EndsAtTheFirstGap(WardJournal):
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        found = super().window(persistence_id, first, last)
+        return [event for place, event in enumerate(found) if event.sequence_nr == found[0].sequence_nr + place]
+
+
+class IgnoresTheLimit(WardJournal):
+    def selected(self, persistence_id: str, first: int, last: int, limit: int) -> Iterable[PersistentRepr]:
+        return self.window(persistence_id, first, last)
+
+
+class ReadsWhateverBeginsAlike(WardJournal):
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        alike = [one for one in self._shelf.logs if one.startswith(persistence_id)]
+        return [event for one in alike for event in WardJournal.window(self, one, first, last)]
+
+
+class OneNumberForAllIds(WardJournal):
+    def highest(self, persistence_id: str, hint: int) -> int:
+        return max((log.highest_sequence_nr for log in self._shelf.logs.values()), default=0)
+
+
+class DeletionForgetsTheNumber(WardJournal):
+    async def delete_messages_to(self, persistence_id: str, to_sequence_nr: int) -> None:
+        await super().delete_messages_to(persistence_id, to_sequence_nr)
+        self.log(persistence_id).highest_sequence_nr = 0
+
+
+class DeletesNothing(WardJournal):
+    async def delete_messages_to(self, persistence_id: str, to_sequence_nr: int) -> None:
+        await super().delete_messages_to(persistence_id, 0)
+
+
+class DeletesOfAllIds(WardJournal):
+    async def delete_messages_to(self, persistence_id: str, to_sequence_nr: int) -> None:
+        for one in list(self._shelf.logs):
+            await super().delete_messages_to(one, to_sequence_nr)
+
+
+class ChecksNoArguments(WardJournal):
+    async def read_highest_sequence_nr(self, persistence_id: str, from_sequence_nr: int = 0) -> int:
+        return self._highest(persistence_id)
+
+
+class StoresTheFirstOfABatch(WardJournal):
+    async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
+        return await super().write_messages([AtomicWrite(one.events[:1]) for one in writes])
+
+
+class HasItsOwnTime(WardJournal):
+    def encoded(self, event: PersistentRepr) -> PersistentRepr:
+        return msgspec.structs.replace(event, timestamp=1)
+
+
+class DropsManifests(WardJournal):
+    def encoded(self, event: PersistentRepr) -> PersistentRepr:
+        payload = msgspec.structs.replace(event.payload, manifest="")
+        return msgspec.structs.replace(event, manifest="", payload=payload)
+
+
+class EndsTagsAtANul(WardJournal):
+    def encoded(self, event: PersistentRepr) -> PersistentRepr:
+        return msgspec.structs.replace(event, tags=frozenset(tag.partition("\0")[0] for tag in event.tags))
+
+
+class ParsesJson(WardJournal):
+    def encoded(self, event: PersistentRepr) -> PersistentRepr:
+        try:
+            data = json.dumps(json.loads(event.payload.data)).encode()
+        except ValueError:
+            return event
+        return msgspec.structs.replace(event, payload=msgspec.structs.replace(event.payload, data=data))
+
+
+class NormalisesText(WardJournal):
+    def encoded(self, event: PersistentRepr) -> PersistentRepr:
+        data = unicodedata.normalize("NFC", event.payload.data.decode(errors="replace")).encode()
+        return msgspec.structs.replace(event, payload=msgspec.structs.replace(event.payload, data=data))
+
+
+class Renaming(WardJournal):
+    """Keeps events under another id than the one they were given, and finds them by it."""
+
+    def key(self, persistence_id: str) -> str:
+        raise NotImplementedError
+
+    async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
+        return await super().write_messages([AtomicWrite(tuple(map(self._renamed, one.events))) for one in writes])
+
+    def _renamed(self, event: PersistentRepr) -> PersistentRepr:
+        return msgspec.structs.replace(event, persistence_id=self.key(event.persistence_id))
+
+    def window(self, persistence_id: str, first: int, last: int) -> list[PersistentRepr]:
+        found = super().window(self.key(persistence_id), first, last)
+        return [msgspec.structs.replace(event, persistence_id=persistence_id) for event in found]
+
+
+class CutsIds(Renaming):
+    def key(self, persistence_id: str) -> str:
+        return persistence_id[:100]
+
+
+class ReplacesOddCharacters(Renaming):
+    def key(self, persistence_id: str) -> str:
+        return "".join(one if one.isascii() and one.isalnum() else "_" for one in persistence_id)
+
+
+# ----------------------------------------------------------------------------------------------------------- snapshots
+
+
+class LoadsNothing(WardSnapshots):
+    def newest(self, candidates: Sequence[SelectedSnapshot]) -> SelectedSnapshot | None:
+        return None
+
+
+class KeepsTextOnly(WardSnapshots):
+    def put(self, metadata: SnapshotMetadata, selected: SelectedSnapshot) -> None:
+        data = selected.snapshot.data.decode("ascii", "replace").encode()
+        super().put(metadata, SelectedSnapshot(selected.metadata, Payload(4, selected.snapshot.manifest, data)))
+
+
+class ForgetsTheBoundOfNumbers(WardSnapshots):
+    async def delete_matching(self, persistence_id: str, criteria: SnapshotSelectionCriteria) -> None:
+        times = SnapshotSelectionCriteria(max_timestamp=criteria.max_timestamp, min_timestamp=criteria.min_timestamp)
+        await super().delete_matching(persistence_id, times)
+
+
+class DeletesUncheckedIds(WardSnapshots):
+    async def delete_matching(self, persistence_id: str, criteria: SnapshotSelectionCriteria) -> None:
+        for selected in self._matching(persistence_id, criteria):
+            self.discard(selected)
+
+
+class RenamingSnapshots(WardSnapshots):
+    """Keeps snapshots under another id than the one they were given, and finds them by it."""
+
+    def key(self, persistence_id: str) -> str:
+        raise NotImplementedError
+
+    async def save(self, metadata: SnapshotMetadata, snapshot: Payload) -> None:
+        await super().save(
+            msgspec.structs.replace(metadata, persistence_id=self.key(metadata.persistence_id)), snapshot
+        )
+
+    def matching(self, persistence_id: str, criteria: SnapshotSelectionCriteria) -> list[SelectedSnapshot]:
+        found = super().matching(self.key(persistence_id), criteria)
+        named = [msgspec.structs.replace(one.metadata, persistence_id=persistence_id) for one in found]
+        return [SelectedSnapshot(name, one.snapshot) for name, one in zip(named, found, strict=True)]
+
+
+class CutsSnapshotIds(RenamingSnapshots):
+    def key(self, persistence_id: str) -> str:
+        return persistence_id[:100]
+
+
+class FoldsSnapshotIds(RenamingSnapshots):
+    def key(self, persistence_id: str) -> str:
+        return persistence_id.strip().casefold()
+
+
+class ReplacesOddCharactersOfSnapshotIds(RenamingSnapshots):
+    def key(self, persistence_id: str) -> str:
+        return "".join(one if one.isascii() and one.isalnum() else "_" for one in persistence_id)
+
+
+@asynccontextmanager
+async def open_for_oneself(location: Location) -> AsyncIterator[Storage]:
+    """Each handle has its own things."""
+    ward = Ward()
+    yield Storage(WardJournal(ward, location), WardSnapshots(ward, location))
+
+
+JOURNALS: Sequence[type[WardJournal]] = (
+    OneStepBehind,
+    KeepsAnswers,
+    OrdersByTime,
+    IgnoresTheLowerBound,
+    EndsAtTheFirstGap,
+    IgnoresTheLimit,
+    ReadsWhateverBeginsAlike,
+    OneNumberForAllIds,
+    DeletionForgetsTheNumber,
+    DeletesNothing,
+    DeletesOfAllIds,
+    ChecksNoArguments,
+    StoresTheFirstOfABatch,
+    HasItsOwnTime,
+    DropsManifests,
+    EndsTagsAtANul,
+    ParsesJson,
+    NormalisesText,
+    CutsIds,
+    ReplacesOddCharacters,
+)
+
+SNAPSHOTS: Sequence[type[WardSnapshots]] = (
+    LoadsNothing,
+    KeepsTextOnly,
+    ForgetsTheBoundOfNumbers,
+    DeletesUncheckedIds,
+    CutsSnapshotIds,
+    FoldsSnapshotIds,
+    ReplacesOddCharactersOfSnapshotIds,
+)
+
+CRUDE: Sequence[Backend] = (
+    *(caged(one.__name__, journal=one) for one in JOURNALS),
+    *(caged(one.__name__, snapshots=one) for one in SNAPSHOTS),
+    Backend("OpensForItself", open_for_oneself, Claims(survives_close=True, shared=True)),
+)
+
+
+def catches(program: Program, backend: Backend) -> bool:
+    """Whether a program convicts a backend by one of its own rules; a field that it only passes by does not count."""
+    with Examiner(backend, operation_limit_s=1.0) as examiner:
+        return any({*one.rules} & {*program.rules} for one in examiner.try_alone(program).deviations)
+
+
+def suspects(program: Program) -> list[Backend]:
+    """Every broken backend, likely ones first."""
+    about = {*program.rules}
+    likely = sorted(ANIMALS, key=lambda one: (-len(about & {*one.killed_by}), -len(about & {*one.signature})))
+    return [*(one.backend for one in likely), *CRUDE]
+
+
+@pytest.mark.parametrize("program", installed_programs(), ids=lambda program: program.name)
+def test_a_scenario_catches_a_broken_backend_by_a_rule_that_it_is_about(program: Program) -> None:
+    assert any(catches(program, backend) for backend in suspects(program)), (
+        f"{program.name} catches nothing: write a backend that breaks {' '.join(program.rules)} the way it looks for"
+    )
+
+
+@pytest.mark.parametrize("backend", CRUDE, ids=lambda backend: backend.name)
+def test_a_crude_mistake_is_caught(backend: Backend) -> None:
+    assert any(catches(program, backend) for program in installed_programs())
