@@ -48,13 +48,14 @@ from .stage import ManualClock, Silent, Stage
 
 IMPATIENT_AFTER = 2
 IMPATIENCE = 20
+LEAST_S = 0.25
 
 
 class Limits:
-    """How long an operation may take. A kind that gave no answer twice gets a twentieth from then on.
+    """How long an operation may take. A kind that gave no answer twice gets a twentieth from then on, or `LEAST_S`.
 
-    Without that, a backend that never answers would take minutes to be told so for every rule. It cannot turn a green
-    rule red: the kind has been found silent twice by then, at full length.
+    Without that, a backend that never answers would take minutes to be told so for every rule. It cannot turn a run
+    red, since the kind was silent twice by then, at full length; but it may add a rule on a very busy machine.
     """
 
     def __init__(self, operation_limit_s: float) -> None:
@@ -62,7 +63,9 @@ class Limits:
         self._silences: Counter[str] = Counter()
 
     def of(self, kind: str) -> float:
-        return self._limit_s / IMPATIENCE if self._silences[kind] >= IMPATIENT_AFTER else self._limit_s
+        if self._silences[kind] < IMPATIENT_AFTER:
+            return self._limit_s
+        return max(self._limit_s / IMPATIENCE, min(self._limit_s, LEAST_S))
 
     def silent(self, kind: str) -> None:
         self._silences[kind] += 1

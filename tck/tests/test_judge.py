@@ -322,6 +322,37 @@ def test_a_deviation_of_a_program_about_no_rule_is_blamed_by_what_it_looks_like(
     assert (before.now, before.log("p").highest_sequence_nr) == (5, 1)
 
 
+@pytest.mark.parametrize(("found", "rule"), [("J-79", "J-79"), ("", "J-20")])
+def test_a_field_of_a_program_about_no_rule_is_blamed_by_what_it_looks_like_or_on_its_own_rule(
+    found: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = msgspec.structs.replace(program("clock 5\nwrite p 1\nreplay p"), rules=())
+    questions: list[tuple[object, ...]] = []
+
+    def looks_like(*question: object) -> str:
+        questions.append(question)
+        return found
+
+    monkeypatch.setattr(judging, "blamed_for_field", looks_like)
+    right, wrong = Events((event(asked, 2, timestamp=5),)), Events((event(asked, 2, timestamp=6),))
+    assert blamed(deviations(asked, Done(), OK, wrong)) == [(3, (rule,))]
+    ((of, number, before, page_size, pair, field),) = questions
+    assert (of, number, page_size, pair, field) == (asked, 3, 500, (right, wrong), "timestamp")
+    assert isinstance(before, State)
+    assert before.log("p").highest_sequence_nr == 1
+
+
+def test_nobody_is_asked_for_the_rule_of_a_program_that_names_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> str:
+        return "J-99"
+
+    monkeypatch.setattr(judging, "blamed", wrong)
+    monkeypatch.setattr(judging, "blamed_for_field", wrong)
+    asked = program("write p 1\nreplay p\nhighest p")
+    found = deviations(asked, OK, Events((event(asked, timestamp=6),)), Number(9))
+    assert blamed(found) == [(2, ("J-20",)), (3, ("J-50",))]
+
+
 def test_how_an_error_is_worded_does_not_matter() -> None:
     asked = program('replay ""\nwrite p 1')
     assert deviations(asked, Invalid("whatever words"), OK) == ()

@@ -207,7 +207,17 @@ LIMITS = [
     ),
     (
         Claims(writer_uuid=False),
-        'write p 1 writer="\\ud800"\nwrite p 2 manifest="\\ud800"',
+        'write p 1 writer="\\ud800"\nwrite p 2 manifest="\\ud800"\nwrite p 2 tags="\\ud800"',
+        ["ok | rejected", "rejected", "rejected"],
+    ),
+    (
+        Claims(event_manifest=False),
+        'write p 1 manifest="\\ud800"\nwrite p 2 writer="\\ud800"\nwrite p 2 payload_manifest="\\ud800"',
+        ["ok | rejected", "rejected", "rejected"],
+    ),
+    (
+        Claims(tags=False),
+        'write p 1 tags="\\ud800"\nwrite p 2 tags=a+"\\udfff" manifest="\\ud800"',
         ["ok | rejected", "rejected"],
     ),
 ]

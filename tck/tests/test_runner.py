@@ -17,7 +17,7 @@ from perdure_memory import MemoryJournal, MemorySnapshotStore, World
 from perdure_memory import backend as memory
 from perdure_tck.history import Recorder, completion_of, read_history
 from perdure_tck.outcomes import AnyOutcome, Conflict, Damaged, Failed, Invalid, Malformed, NoAnswer, Raised
-from perdure_tck.runner import IMPATIENCE, Limits, execute
+from perdure_tck.runner import IMPATIENCE, LEAST_S, Limits, execute
 from perdure_tck.scenario_text import parse
 from perdure_tck.stage import KitFault, Stage
 
@@ -202,10 +202,20 @@ def test_an_operation_that_blocks_the_loop_is_cut_too(blocking: Backend) -> None
 
 
 def test_patience_ends_after_two_silences_of_a_kind() -> None:
-    limits = Limits(LIMIT_S)
+    limit_s = LEAST_S * 1.5
+    limits = Limits(limit_s)
     found = [outcomes(backend_of(Silent), "highest p", limits)[0] for _ in range(3)]
-    assert found == [NoAnswer(LIMIT_S), NoAnswer(LIMIT_S), NoAnswer(LIMIT_S / IMPATIENCE)]
-    assert limits.of("write") == LIMIT_S
+    assert found == [NoAnswer(limit_s), NoAnswer(limit_s), NoAnswer(LEAST_S)]
+    assert limits.of("write") == limit_s
+
+
+@pytest.mark.parametrize(("limit_s", "impatient_s"), [(100.0, 100.0 / IMPATIENCE), (1.0, LEAST_S), (0.1, 0.1)])
+def test_impatience_has_an_end(limit_s: float, impatient_s: float) -> None:
+    limits = Limits(limit_s)
+    for _ in range(2):
+        assert limits.of("highest") == limit_s
+        limits.silent("highest")
+    assert limits.of("highest") == impatient_s
 
 
 def test_the_limit_is_for_each_operation_and_not_for_the_program() -> None:
