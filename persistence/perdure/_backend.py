@@ -25,6 +25,7 @@ import msgspec
 from ._arguments import check_number
 from ._inspection import Inspection
 from ._journal import Journal, NoJournal
+from ._queries import NoQueries, Queries
 from ._snapshots import NoSnapshotStore, SnapshotStore
 
 
@@ -63,6 +64,12 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     atomic_batch: int | None = None
     """The largest number of events in one AtomicWrite; None: no limit. Larger ones are rejected. (J-03)"""
 
+    live_queries: bool = False
+    """Live queries are offered: they go on with what is written after they began. (Q-01)"""
+
+    deleted_events_in_feeds: Literal["kept", "dropped"] = "dropped"
+    """What becomes of deleted events in the feeds by tag and of all events. (Q-30, Q-31)"""
+
     tags_without: str = ""
     """Characters that no tag may hold. An event with such a tag, or then with an empty one, is rejected. (J-25)"""
 
@@ -84,6 +91,7 @@ class Location(msgspec.Struct, eq=False, weakref=True, kw_only=True):
 
     `directory` is for backends that live in files, `endpoint` for servers. Two namespaces at one place share nothing.
     `page_size` is how many events a replay fetches at a time: an application leaves it, a test makes it tiny.
+    `refresh_interval_s` is how soon a live query notices what another process wrote, in seconds.
     `clock` gives nanoseconds since the Unix epoch; all timestamps that a backend fills in come from it.
     Two Location objects are never equal: a backend in memory keeps its things for as long as the object lives.
     """
@@ -92,11 +100,14 @@ class Location(msgspec.Struct, eq=False, weakref=True, kw_only=True):
     endpoint: str | None = None
     namespace: str = "perdure"
     page_size: int = 500
+    refresh_interval_s: float = 0.1
     clock: Callable[[], int] = time.time_ns
 
     def __post_init__(self) -> None:
         if self.page_size < 1:
             raise ValueError(f"page_size {self.page_size} is out of range; 1 or more is allowed")
+        if not self.refresh_interval_s > 0:
+            raise ValueError(f"refresh_interval_s {self.refresh_interval_s} is out of range; above 0 is allowed")
 
 
 class Storage(msgspec.Struct, frozen=True, eq=False):
@@ -104,6 +115,7 @@ class Storage(msgspec.Struct, frozen=True, eq=False):
 
     journal: Journal = msgspec.field(default_factory=NoJournal)
     snapshots: SnapshotStore = msgspec.field(default_factory=NoSnapshotStore)
+    queries: Queries = msgspec.field(default_factory=NoQueries)
 
 
 def _not_configurable(settings: Mapping[str, str]) -> Backend:

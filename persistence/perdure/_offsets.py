@@ -1,0 +1,42 @@
+"""Where a reader stands in the feeds of one backend. (Q-06, Q-16)"""
+
+from __future__ import annotations
+
+from functools import total_ordering
+from typing import Final
+
+import msgspec
+
+
+@total_ordering
+class Offset(msgspec.Struct, frozen=True):
+    """A place in the feeds of a backend. Opaque: only a backend makes one, and only for its own kind of feed.
+
+    `origin` names whoever made it, `position` is any whole number of at least 0. Offsets of one origin are totally
+    ordered; comparing those of two raises `TypeError`. `str()` is a text form for storing, which `Offset.parse` reads.
+    """
+
+    origin: str
+    position: int
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Offset):
+            return NotImplemented
+        if self.origin != other.origin and NO_OFFSET not in (self, other):
+            raise TypeError(f"offsets {self} and {other} are of two kinds and have no order")
+        return self.position < other.position
+
+    def __str__(self) -> str:
+        return f"{self.origin}:{self.position}"
+
+    @classmethod
+    def parse(cls, text: str) -> Offset:
+        """The offset whose `str()` this is. Raises `ValueError` for anything else."""
+        origin, colon, position = text.rpartition(":")
+        if not (colon and position.isascii() and position.isdecimal()):
+            raise ValueError(f"{text!r} is not an offset; the form is ORIGIN:POSITION")
+        return cls(origin, int(position))
+
+
+NO_OFFSET: Final = Offset("", 0)
+"""From the start. It stands before every offset of every backend."""
