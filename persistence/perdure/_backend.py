@@ -44,10 +44,13 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """Several handles on one location, also in several processes, see each other's acknowledged writes. (J-85)"""
 
     kill_durable: bool = False
-    """What was acknowledged is there after the process was killed at any moment."""
+    """What was acknowledged is there after the process was killed at any moment. (D-01 to D-09)"""
 
     power_durable: Literal["yes", "prefix", "no"] = "no"
-    """... after the power went: everything, or all but a suffix of what was acknowledged, or no promise."""
+    """... after the power went: everything, or all but a suffix of what was acknowledged, or no promise. (D-10)"""
+
+    detects_damage: bool = False
+    """Damage to a file that was closed properly is detected: an error, or what was written. (D-16)"""
 
     writer_uuid: bool = True
     """`writer_uuid` is kept. Without this claim it comes back as "". (J-19)"""

@@ -253,7 +253,9 @@ def _rests_on(run: Run) -> str:
     parts = [f"{judged(run.rules)} of {some(len(run.rules), 'rule')} judged"]
     parts += [f"{count} {word.lower()}" for word, count in counts(run).items() if count and word in apart]
     untestable = sum(rule.untestable for rule in run.awaiting)
-    later = len(run.awaiting) - untestable
+    at_full = sum(rule.at_full for rule in run.awaiting)
+    parts += [f"{at_full} at level full"] if at_full else []
+    later = len(run.awaiting) - untestable - at_full
     parts += [f"{later} await{'' if later > 1 else 's'} later chapters"] if later else []
     return ", ".join(parts + ([f"{untestable} untestable"] if untestable else []))
 

@@ -40,6 +40,29 @@ COUNTS = (
     "idle_snapshot_deletions",
 )
 
+STRUCK = (
+    "kills",
+    "kills_inside",
+    "kills_in_recovery",
+    "recoveries",
+    "writes_after",
+    "batches_struck",
+    "calls_struck",
+    "deletions_struck",
+    "deletions_kept",
+    "saves_struck",
+    "saves_kept",
+    "power_cuts",
+    "power_cuts_inside",
+    "batches_cut",
+    "failures",
+    "failed_answers",
+    "deletions_failed",
+    "disks_full",
+    "full_answers",
+    "damages",
+)
+"""What sweeps count (`sweep.py`): states that were judged, by what struck and during what, and calls that failed."""
 
 Counts = Mapping[str, int]
 

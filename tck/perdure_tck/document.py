@@ -61,6 +61,21 @@ class ShownStep(msgspec.Struct, frozen=True):
     allowed: str = ""
 
 
+class Struck(msgspec.Struct, frozen=True):
+    """What had struck when a state was found: how it came about, in words, and what had been acknowledged before.
+
+    `moment` names the call before and the call after, `model` the disk that a power cut needs for it and what that
+    lost. `settings` are those of the backend. `directory` is where the state is kept, if it is.
+    """
+
+    hazard: str
+    moment: str
+    model: str
+    acknowledged: str
+    settings: str = ""
+    directory: str = ""
+
+
 class Witness(msgspec.Struct, frozen=True):
     """The smallest history found that breaks a rule.
 
@@ -77,6 +92,8 @@ class Witness(msgspec.Struct, frozen=True):
     file: str = ""
     seen: int = 1
     repeated: int = 1
+    struck: Struck | None = None
+    """What had struck it, for a witness of a sweep."""
 
     @property
     def intermittent(self) -> bool:
@@ -106,6 +123,8 @@ class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
     sentence: str
     reason: str
     untestable: bool = False
+    at_full: bool = False
+    """Whether level full judges it."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
@@ -127,6 +146,18 @@ class Fault(msgspec.Struct, frozen=True, tag="fault"):
     detail: str
 
 
+class FaultCoverage(msgspec.Struct, frozen=True):
+    """What the sweeps of a run struck: counts by the names of `coverage.STRUCK`, states judged, and how long it took.
+
+    `remarks` are to be told beside it: what could not be recorded, what this machine lacks.
+    """
+
+    counts: Mapping[str, int]
+    states: int
+    seconds: float
+    remarks: tuple[str, ...] = ()
+
+
 class Footer(msgspec.Struct, frozen=True, tag="footer"):
     """The end of a run: how many rules ended in each word, and the exit code."""
 
@@ -137,6 +168,9 @@ class Footer(msgspec.Struct, frozen=True, tag="footer"):
     duration_s: float
     generated: int = 0
     """How many of the programs were generated."""
+
+    struck: FaultCoverage | None = None
+    """What was struck, if sweeps ran."""
 
 
 Line = Header | RuleResult | Awaiting | Fault | Diagnosis | Footer

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 
 import msgspec
 from perdure import Backend, Claims
@@ -25,8 +26,10 @@ from .judge import FULL_CLAIMS, disagreement, unmet_claim
 from .packs import digest
 from .preflight import claims_fault
 from .program import Program
-from .rules import EDITION, Rule, all_rules
+from .rules import EDITION, Rule, all_rules, claimed
 from .stage import KitFault
+from .sweep import Ask, Swept, installed_sweeping
+from .swept import struck_in, word_of_sweeps
 from .verdict import EXIT_KIT_FAULT, Word, exit_code
 from .zoo import BrokenZoo, diagnoses, installed_animals
 
@@ -57,6 +60,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     open_limit_s: float = 60.0
     partial: bool = False
     today: datetime.date
+    keep: Path | None = None
+    """Where sweeps keep the states that break a rule."""
+
     command: str = ""
     chosen_by: str = ""
 
@@ -79,21 +85,24 @@ class _Evidence:
     def __init__(self) -> None:
         self.findings: dict[str, Finding] = {}
         self.probes: dict[str, Finding] = {}
+        self.swept: dict[str, Swept] = {}
         self.refuted: set[str] = set()
         """Claims that are not made, and rightly so: a program that needs them deviated."""
         self.generated = 0
         self.fault: KitFault | None = None
-        self.offers = {"journal": True, "snapshots": True}
+        self.offers = {"durability": True, "journal": True, "snapshots": True}
 
     def witnesses_against(self, rule_id: str) -> tuple[Witness, ...]:
         """The witnesses against a rule, shortest first, from whichever program; probes do not count."""
-        found = [witness for finding in self.findings.values() for witness in finding.witnesses]
+        found = [witness for finding in self._all() for witness in finding.witnesses]
         return tuple(sorted((one for one in found if rule_id in one.rules), key=lambda one: len(one.steps)))
 
     def blamed(self) -> set[str]:
-        return {
-            rule_id for finding in self.findings.values() for witness in finding.witnesses for rule_id in witness.rules
-        }
+        return {rule_id for finding in self._all() for witness in finding.witnesses for rule_id in witness.rules}
+
+    def _all(self) -> Iterator[Finding | Swept]:
+        yield from self.findings.values()
+        yield from self.swept.values()
 
 
 def conduct(
@@ -105,7 +114,7 @@ def conduct(
     """
     started = time.monotonic()
     claims = request.conformance.claims_of(backend.claims)
-    rules = [rule for rule in all_rules().values() if rule.judged and (not request.rules or rule.id in request.rules)]
+    rules = [rule for rule in all_rules().values() if _asked(rule, request)]
     evidence = _Evidence()
     cases: list[_Case] = []
 
@@ -116,15 +125,30 @@ def conduct(
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
         with new_examiner() as examiner:
-            _gather(examiner, cases, evidence, progress)
+            _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
         if request.generated and not request.rules:
             _gather_generated(new_examiner, request.generated, evidence, progress)
+        _gather_swept(
+            backend, claims, [case.program for case in cases if case.program.hazards], request, evidence, progress
+        )
     except KitFault as fault:
         evidence.fault = fault
     blamed = evidence.blamed()
-    named = [rule for rule in all_rules().values() if rule in rules or (rule.judged and rule.id in blamed)]
+    named = [rule for rule in all_rules().values() if rule in rules or (rule.id in blamed and _counts(rule, claims))]
     results = [_result(rule, cases, claims, evidence, request) for rule in named]
     return _run(backend, claims, request, results, evidence, time.monotonic() - started)
+
+
+def _asked(rule: Rule, request: Request) -> bool:
+    """Whether a run judges a rule. One that is judged by sweeps is, at level full, or if it was asked for by name."""
+    if not rule.judged:
+        return False
+    return rule.id in request.rules if request.rules else (request.level == "full" or not rule.swept)
+
+
+def _counts(rule: Rule, claims: Claims) -> bool:
+    """Whether a rule that nobody asked for, and that fell all the same, is to be told."""
+    return rule.judged and (rule.binds(claims) or not rule.swept)
 
 
 def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Case]:
@@ -132,8 +156,10 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
     cases = []
     for program in request.programs:
         about = [wanted[rule_id] for rule_id in program.rules if rule_id in wanted]
-        if about and (program.level == "core" or request.level == "full"):
-            lacks = {rule.claim for rule in about if rule.claim and not getattr(claims, rule.claim)}
+        if program.hazards:
+            cases += [_Case(program, "", ())] if about else []
+        elif about and (program.level == "core" or request.level == "full"):
+            lacks = {rule.claim for rule in about if not claimed(claims, rule.claim)}
             cases.append(_Case(program, unmet_claim(program, claims), tuple(sorted(lacks))))
     return cases
 
@@ -141,7 +167,7 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
     journal, snapshots = examiner.offers()
-    evidence.offers = {"journal": journal, "snapshots": snapshots}
+    evidence.offers |= {"journal": journal, "snapshots": snapshots}
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
         if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
@@ -154,6 +180,47 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
             evidence.probes[case.program.name] = probe
             if probe.witnesses:
                 evidence.refuted.add(case.unmet)
+
+
+def _gather_swept(
+    backend: Backend,
+    claims: Claims,
+    programs: Sequence[Program],
+    request: Request,
+    evidence: _Evidence,
+    progress: Progress,
+) -> None:
+    """Sweep every program that has hazards, if something is installed that can."""
+    sweeping = installed_sweeping()
+    asked = [one for one in programs if _within_offers(one, evidence.offers)]
+    if sweeping is None or not asked:
+        return
+    words = request.chosen_by or backend.name
+    ask = Ask(
+        words=words,
+        claims=claims,
+        open_limit_s=request.open_limit_s,
+        operation_limit_s=request.operation_limit_s,
+        keep=request.keep,
+    )
+    with sweeping(ask) as sweeper:
+        for number, program in enumerate(asked, 1):
+            told = _sweeping(progress, number, len(asked), program.name)
+            told(0, 0, "recording")
+            evidence.swept[program.name] = sweeper.sweep(program, told)
+
+
+def _within_offers(program: Program, offers: Mapping[str, bool]) -> bool:
+    return (offers["journal"] or not program.uses_journal) and (offers["snapshots"] or not program.uses_snapshots)
+
+
+def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callable[[int, int, str], None]:
+    """Progress within one program, beside the progress over all of them."""
+
+    def told(done: int, _known: int, what: str) -> None:
+        progress(number, total, f"{name}: {what}" + (f", {done} states" if done else ""))
+
+    return told
 
 
 def _gather_generated(
@@ -227,7 +294,7 @@ def _result(rule: Rule, cases: Sequence[_Case], claims: Claims, evidence: _Evide
     judged = [case for case in mine if not case.unmet]
     coverage: Counter[str] = Counter()
     for case in judged:
-        finding = evidence.findings.get(case.program.name)
+        finding = evidence.swept.get(case.program.name) or evidence.findings.get(case.program.name)
         coverage += Counter(finding.coverage if finding else {})
     word, reason = _word(rule, mine, judged, coverage, claims, evidence)
     waiver = next((one for one in request.conformance.waiver if one.rule == rule.id), None)
@@ -260,7 +327,11 @@ def _word(
     """The word for one rule, strongest reason first, and the reason in words."""
     if not evidence.offers[rule.chapter]:
         return Word.UNSUPPORTED, f"the backend offers no {rule.chapter}"
-    if rule.claim and not getattr(claims, rule.claim):
+    if rule.swept:
+        found = [evidence.swept[case.program.name] for case in mine if case.program.name in evidence.swept]
+        violations = {one.scenario for one in evidence.witnesses_against(rule.id)}
+        return word_of_sweeps(rule, claims, found, coverage, len(violations), evidence.fault)
+    if not rule.binds(claims):
         return Word.UNSUPPORTED, _probed(rule.claim, rule, mine, evidence)
     violations = {one.scenario for one in evidence.witnesses_against(rule.id)}
     if violations:
@@ -329,10 +400,14 @@ def _run(
     footer = Footer(
         counts={word: counts[word] for word in Word},
         exit_code=EXIT_KIT_FAULT if faults else exit_code(counts, request.partial),
-        programs=len(evidence.findings) + len(evidence.probes),
+        programs=len(evidence.findings) + len(evidence.probes) + len(evidence.swept),
         generated=evidence.generated,
-        operations=sum(one.operations for one in (*evidence.findings.values(), *evidence.probes.values())),
+        operations=sum(
+            sum(one.operations for one in found.values())
+            for found in (evidence.findings, evidence.probes, evidence.swept)
+        ),
         duration_s=round(duration_s, 3),
+        struck=struck_in(evidence.swept.values()),
     )
     return Run(header, tuple(results), tuple(_awaiting(request)), faults, footer, _diagnoses(results))
 
@@ -353,6 +428,8 @@ def _told_of(fault: KitFault) -> Fault:
 
 def _awaiting(request: Request) -> Iterable[Awaiting]:
     for rule in all_rules().values():
-        if not rule.judged and (not request.rules or rule.id in request.rules):
+        if not _asked(rule, request) and (not request.rules or rule.id in request.rules):
             reason = f"untestable: {rule.untestable}" if rule.untestable else f"will be judged with {rule.needs}"
-            yield Awaiting(rule.id, rule.sentence, reason, bool(rule.untestable))
+            if rule.swept:
+                reason = "judged by sweeps, at level full"
+            yield Awaiting(rule.id, rule.sentence, reason, bool(rule.untestable), rule.swept)

@@ -139,7 +139,7 @@ def _answered(
         if refused:
             named[write.persistence_id] = write.highest_sequence_nr
         else:
-            kept = tuple(_as_kept(event, state.now, claims) for event in write.events)
+            kept = tuple(as_kept(event, state.now, claims) for event in write.events)
             after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr))
     answered = Transition(Answers(rejected), after)
     return (answered, conflict) if either else (answered,)
@@ -188,7 +188,7 @@ def _text(event: PersistentRepr, claims: Claims) -> str:
     )
 
 
-def _as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:
+def as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:
     """The event as it must come back: with its time filled in, and without what the backend does not claim to keep."""
     return msgspec.structs.replace(
         event,

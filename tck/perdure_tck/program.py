@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .hazards import Hazard
 from .operations import JOURNAL_OPERATIONS, SNAPSHOT_OPERATIONS, AnyOperation, renamed
 
 
@@ -43,6 +44,8 @@ class Program(msgspec.Struct, frozen=True):
     level: str = "core"
     page_size: int | None = None
     private: bool = False
+    hazards: tuple[Hazard, ...] = ()
+    """What strikes it. A program with hazards is run by sweeps only."""
 
     @property
     def own_location(self) -> bool:
@@ -65,4 +68,5 @@ class Program(msgspec.Struct, frozen=True):
             return prefix + persistence_id if persistence_id else ""
 
         steps = tuple(msgspec.structs.replace(step, operation=renamed(step.operation, rename)) for step in self.steps)
-        return msgspec.structs.replace(self, steps=steps)
+        hazards = tuple(hazard.renamed(rename) for hazard in self.hazards)
+        return msgspec.structs.replace(self, steps=steps, hazards=hazards)

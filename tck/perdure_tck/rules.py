@@ -12,8 +12,9 @@ from importlib.resources import files
 from typing import Literal
 
 import msgspec
+from perdure import Claims
 
-CHAPTERS = {"J": "journal", "S": "snapshots"}
+CHAPTERS = {"D": "durability", "J": "journal", "S": "snapshots"}
 """The letter of a rule id, and what its chapter is about."""
 
 EDITION = "2026.1"
@@ -24,7 +25,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     `check` says what to look at when it fails. `claim` is the claim without which a backend is excused. `floor` is what
     must have been seen, summed over the rule's scenarios, for a CONFORMS to be believed. A rule without a floor is not
-    judged yet: `needs` names the chapter of the kit that will, or `untestable` says why nothing can.
+    judged yet: `needs` names the chapter of the kit that will, or `untestable` says why nothing can. One that needs
+    faults and has a floor is judged by sweeps, at level full.
     """
 
     id: str
@@ -44,8 +46,26 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return bool(self.floor)
 
     @property
+    def swept(self) -> bool:
+        """Whether it is judged by sweeps, which strike a backend in processes of its own."""
+        return bool(self.floor) and self.needs == "faults"
+
+    def binds(self, claims: Claims) -> bool:
+        """Whether a backend with these claims has to keep it."""
+        return claimed(claims, self.claim)
+
+    @property
     def chapter(self) -> str:
         return CHAPTERS[self.id[0]]
+
+
+def claimed(claims: Claims, claim: str) -> bool:
+    """Whether a claim is made: `tags`, or `power_durable=yes` for one value of it. No claim is always made."""
+    name, _, value = claim.partition("=")
+    if not name:
+        return True
+    made = getattr(claims, name)
+    return made == value if value else bool(made) and made != "no"
 
 
 class UnknownRule(ValueError):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
+from .hazards import AT, TROUBLES, Hazard, Kind
 from .operations import (
     BARE_WORD,
     DEFAULT_SERIALIZER_ID,
@@ -47,6 +48,9 @@ STRING = r'"(?:[^"\\]|\\.)*"'
 END = r"(?![A-Za-z0-9_-])"
 """The end of a word: `max-1` and `snapshot_2` are bare words, and no `max` or `snapshot` begins there."""
 
+AT_TIME = rf"at(?!=|\s+every\b){END}"
+"""`at 1000`, but neither `at=1000` nor `at every io` of a hazard."""
+
 
 class ScenarioError(ValueError):
     """A scenario file that cannot be read: `file:line: expected ..., found ...`."""
@@ -68,9 +72,10 @@ def read_scenario(path: Path) -> Program:
 
 
 def parse(text: str, name: str, place: str = "") -> Program:
-    """Read a program: prose in `#` lines, then the head (`rules`, `level`, ...), then one operation a line."""
+    """Read a program: prose in `#` lines, the head (`rules`, `level`, ...), one operation a line, then its hazards."""
     prose: list[str] = []
     steps: list[Step] = []
+    hazards: list[Hazard] = []
     head = _Head()
     for number, line in enumerate(text.splitlines(), 1):
         cursor = _Cursor(line.strip(), f"{place or name}:{number}")
@@ -80,6 +85,10 @@ def parse(text: str, name: str, place: str = "") -> Program:
             prose.append(cursor.text.removeprefix("#").strip())
         elif cursor.peek(r"(rules|level|page_size|private)\b") and not steps:
             head.read(cursor)
+        elif cursor.peek(rf"({'|'.join(_HAZARDS)}){END}"):
+            hazards.append(_hazard(cursor, steps))
+        elif hazards:
+            raise cursor.error(f"a hazard ({', '.join(_HAZARDS)}), since hazards stand behind the steps")
         else:
             steps.append(_step(cursor))
     end = f"{place or name}:{len(text.splitlines()) + 1}"
@@ -87,7 +96,16 @@ def parse(text: str, name: str, place: str = "") -> Program:
         raise ScenarioError(end, "a line 'rules J-01 ...'", "none")
     if not steps:
         raise ScenarioError(end, "at least one operation", "none")
-    return Program(name, "\n".join(prose), head.rules, tuple(steps), head.level, head.page_size, head.private)
+    return Program(
+        name,
+        "\n".join(prose),
+        head.rules,
+        tuple(steps),
+        head.level,
+        head.page_size,
+        head.private,
+        tuple(hazards),
+    )
 
 
 def show(program: Program) -> str:
@@ -100,7 +118,10 @@ def show(program: Program) -> str:
         lines.append(f"page_size {program.page_size}")
     if program.private:
         lines.append("private")
-    return "\n".join([*lines, "", *_aligned(program.steps), ""])
+    lines += ["", *_aligned(program.steps), ""]
+    if program.hazards:
+        lines += [*map(str, program.hazards), ""]
+    return "\n".join(lines)
 
 
 def _aligned(steps: tuple[Step, ...]) -> list[str]:
@@ -329,7 +350,7 @@ def _delete(cursor: _Cursor) -> AnyOperation:
         return DeleteSnapshots(cursor.string("a persistence id"), _bounds(cursor))
     if cursor.accept("snapshot" + END):
         persistence_id = cursor.string("a persistence id")
-        return DeleteSnapshot(persistence_id, cursor.number(), cursor.number(1) if cursor.accept("at" + END) else 0)
+        return DeleteSnapshot(persistence_id, cursor.number(), cursor.number(1) if cursor.accept(AT_TIME) else 0)
     persistence_id = cursor.string("a persistence id")
     cursor.take(r"\.\.", "'..' and the last number to delete")
     return Delete(persistence_id, cursor.number(-MAX_SEQUENCE_NR))
@@ -339,7 +360,7 @@ def _save(cursor: _Cursor) -> SaveSnapshot:
     cursor.take("snapshot" + END, "snapshot")
     persistence_id = cursor.string("a persistence id")
     sequence_nr = cursor.number()
-    timestamp = cursor.number(1) if cursor.accept("at(?!=)" + END) else 0
+    timestamp = cursor.number(1) if cursor.accept(AT_TIME) else 0
     said = _attributes(cursor, SNAPSHOT_ATTRIBUTES)
     return SaveSnapshot(persistence_id, sequence_nr, timestamp, said.content, said.serializer_id, said.payload_manifest)
 
@@ -368,6 +389,51 @@ _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "reopen": lambda _: Reopen(),
     "clock": lambda cursor: Clock(cursor.number(1)),
 }
+
+_HAZARDS: dict[str, Callable[[_Cursor], Kind]] = {
+    "kill": lambda _: "kill",
+    "power": lambda cursor: _after(cursor, "cut", "power cut"),
+    "fail": lambda _: "fail",
+    "disk": lambda cursor: "disk full" if cursor.one_of(("full", "read-only")) == "full" else "disk read-only",
+    "damage": lambda _: "damage",
+}
+
+
+def _after(cursor: _Cursor, word: str, kind: Kind) -> Kind:
+    cursor.one_of((word,))
+    return kind
+
+
+def _hazard(cursor: _Cursor, steps: Sequence[Step]) -> Hazard:
+    """`kill at every io`, `power cut during write p 4..6 at every io`, `fail every io with EIO during reopen`."""
+    kind = _HAZARDS[cursor.one_of(tuple(_HAZARDS))](cursor)
+    if kind == "fail":
+        _words(cursor, AT[kind])
+        cursor.one_of(("with",))
+        trouble = cursor.take(f"({'|'.join(TROUBLES)}){END}", f"one of {', '.join(TROUBLES)}")
+        hazard = Hazard(kind, trouble, _during(cursor, steps))
+    else:
+        hazard = Hazard(kind, "", _during(cursor, steps) if kind in ("kill", "power cut") else None)
+        _words(cursor, AT[kind])
+    cursor.end()
+    return hazard
+
+
+def _during(cursor: _Cursor, steps: Sequence[Step]) -> AnyOperation | None:
+    if not cursor.accept("during" + END):
+        return None
+    written = cursor.text
+    word = cursor.one_of(tuple(_OPERATIONS))
+    operation = _OPERATIONS[word](cursor)
+    if operation not in [step.operation for step in steps]:
+        raise ScenarioError(cursor.place, "one of the operations above", repr(written))
+    return operation
+
+
+def _words(cursor: _Cursor, words: str) -> None:
+    for word in words.split():
+        cursor.take(word + END, f"'{words}'")
+
 
 _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
     Write: ("ok", "rejected", "conflict", "failed", "invalid"),

@@ -72,19 +72,19 @@ class Session:
 
     def parameters(self, name: str) -> list[object]:
         """The parameters of one fixture: every rule that is judged, or every rule with each of its programs."""
-        rules = [rule for rule in all_rules().values() if rule.judged]
+        rules = [rule for rule in all_rules().values() if rule.judged and (self.level == "full" or not rule.swept)]
         if name == "perdure_rule":
             return [pytest.param(rule, id=rule.id, marks=pytest.mark.perdure_rule(rule.id)) for rule in rules]
         return [
             pytest.param(Case(rule, program), id=f"{rule.id}-{program.name}", marks=pytest.mark.perdure_rule(rule.id))
             for rule in rules
             for program in self.programs
-            if rule.id in program.rules
+            if not program.hazards and rule.id in program.rules
         ]
 
     def unmet_claim(self, case: Case) -> str:
         """The claim for want of which the backend is excused from a case, or ""."""
-        if case.rule.claim and not getattr(self._claims, case.rule.claim):
+        if not case.rule.binds(self._claims):
             return case.rule.claim
         return unmet_claim(case.program, self._claims)
 

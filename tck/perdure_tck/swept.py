@@ -1,0 +1,81 @@
+"""What sweeps say of rules: the word of one rule, and the faults of a whole run. Pure functions of what was swept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from perdure import Claims
+
+from .document import FaultCoverage
+from .rules import Rule
+from .sweep import Measure, Swept, summed
+from .verdict import Word
+
+CONTEXT_OF: Mapping[str, str] = {"kill_durable": "kill", "power_durable": "power cut", "detects_damage": "damage"}
+"""What has to strike for a claim to be measured."""
+
+
+def word_of_sweeps(
+    rule: Rule,
+    claims: Claims,
+    found: Sequence[Swept],
+    coverage: Mapping[str, int],
+    violations: int,
+    fault: Exception | None,
+) -> tuple[Word, str]:
+    """The word for one rule that sweeps judge, strongest reason first, and the reason in words."""
+    if not rule.binds(claims):
+        return Word.UNSUPPORTED, _measured(rule, claims, found)
+    if violations:
+        return Word.VIOLATED, f"seen in {violations} scenario{'' if violations == 1 else 's'}"
+    if fault is not None:
+        return Word.KIT_FAULT, str(fault)
+    if not found:
+        return Word.NOT_RUN, "nothing is installed that can sweep"
+    missing = [
+        f"{name} {coverage.get(name, 0)} of {least}"
+        for name, least in rule.floor.items()
+        if coverage.get(name, 0) < least
+    ]
+    if not missing:
+        return Word.CONFORMS, f"{len(found)} sweep{'' if len(found) == 1 else 's'}"
+    return _unreached(claims, found, missing)
+
+
+def _unreached(claims: Claims, found: Sequence[Swept], missing: Sequence[str]) -> tuple[Word, str]:
+    """Why too little was struck: nothing could be, this machine lacks something, or it was not to be believed."""
+    if all(one.untouched for one in found):
+        if not (claims.kill_durable or claims.power_durable != "no"):
+            return Word.UNSUPPORTED, "no file was changed, so nothing could be struck, and no durability is claimed"
+        return Word.UNPROVEN, "no file was changed below its directory, so nothing could be struck"
+    lacking = dict.fromkeys(reason for one in found for reason in one.not_run)
+    if lacking:
+        return Word.NOT_RUN, "; ".join(lacking)
+    doubts = dict.fromkeys(one.unproven for one in found if one.unproven)
+    return Word.UNPROVEN, "; ".join(doubts) or f"not exercised enough: {', '.join(missing)}"
+
+
+def _measured(rule: Rule, claims: Claims, found: Sequence[Swept]) -> str:
+    """What was found about an ability that is not claimed, by striking it all the same."""
+    name, _, value = rule.claim.partition("=")
+    stated = f"{name} is {getattr(claims, name)!r}" if value or name == "power_durable" else f"{name} is not claimed"
+    measure = summed(one.measures for one in found).get(CONTEXT_OF[name], Measure())
+    if not measure.states:
+        return f"{stated}; nothing was struck"
+    if measure.broken:
+        return f"{stated}, and a probe confirmed that: {measure.told()}"
+    return f"{stated}, yet {measure.told()}: you may claim it"
+
+
+def struck_in(found: Iterable[Swept]) -> FaultCoverage | None:
+    """What all sweeps of a run struck."""
+    swept = list(found)
+    if not swept:
+        return None
+    counts: Counter[str] = Counter()
+    for one in swept:
+        counts.update(one.coverage)
+    remarks = dict.fromkeys(remark for one in swept for remark in (*one.remarks, *one.not_run, one.unproven) if remark)
+    seconds = sum(one.seconds for one in swept)
+    return FaultCoverage(dict(+counts), sum(one.states for one in swept), round(seconds, 3), tuple(remarks))
