@@ -317,7 +317,7 @@ def _place(lost: Sequence[int], want: Sequence[int]) -> str:
     return "prefix" if lost == want[: len(lost)] else "middle"
 
 
-# ------------------------------------------------------------------------------------------------ afterwards, and damage
+# ----------------------------------------------------------------------------------------------- afterwards, and damage
 
 
 def _later(past: Past, moment: Moment, look: Look, states: Sequence[State], claims: Claims) -> Iterator[Breach]:

@@ -84,7 +84,7 @@ def _gets_further(program: Program, claims: Claims, wrong: str) -> bool:
         return True
 
 
-FULL_CLAIMS = Claims(survives_close=True, shared=True, kill_durable=True, power_durable="yes")
+FULL_CLAIMS = Claims(survives_close=True, shared=True, kill_durable=True, power_durable="yes", detects_damage=True)
 """The claims of a backend that promises everything."""
 
 

@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 from perdure import Claims
 from perdure_memory import backend as memory
-from perdure_tck.coverage import COUNTS
+from perdure_tck.coverage import COUNTS, STRUCK
 from perdure_tck.document import Run
 from perdure_tck.engine import Request, conduct
+from perdure_tck.judge import FULL_CLAIMS
 from perdure_tck.packs import installed_programs
 from perdure_tck.rules import EDITION, Rule, UnknownRule, all_rules, rule
 from perdure_tck.verdict import Word
 
 ROOT = Path(__file__).resolve().parents[2]
-JUDGED = [one for one in all_rules().values() if one.judged]
+JUDGED = [one for one in all_rules().values() if one.judged and not one.swept]
+SWEPT = [one for one in all_rules().values() if one.swept]
 
 each_rule = pytest.mark.parametrize("one", all_rules().values(), ids=lambda one: one.id)
 each_judged_rule = pytest.mark.parametrize("one", JUDGED, ids=lambda one: one.id)
+each_swept_rule = pytest.mark.parametrize("one", SWEPT, ids=lambda one: one.id)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,9 @@ def run_of_memory() -> Run:
 
 @each_rule
 def test_a_rule_is_judged_or_says_what_it_waits_for_or_why_nothing_can(one: Rule) -> None:
-    assert sum(map(bool, (one.floor, one.needs, one.untestable))) == 1
+    """One that needs faults and has a floor is judged by sweeps."""
+    assert sum(map(bool, (one.floor and not one.swept, one.needs, one.untestable))) == 1
+    assert not (one.floor and one.needs) or one.needs == "faults"
 
 
 @each_rule
@@ -53,13 +58,25 @@ def test_a_rule_says_why_what_to_check_and_where_it_comes_from(one: Rule) -> Non
 
 @each_rule
 def test_a_claim_that_a_rule_needs_exists(one: Rule) -> None:
-    assert not one.claim or one.claim in Claims.__struct_fields__
+    assert not one.claim or one.claim.partition("=")[0] in Claims.__struct_fields__
+    assert one.binds(FULL_CLAIMS) or one.claim == "live_queries"
 
 
 @each_judged_rule
 def test_a_floor_is_made_of_counters_and_asks_for_something(one: Rule) -> None:
     assert one.floor.keys() <= set(COUNTS)
     assert all(least > 0 for least in one.floor.values())
+
+
+@each_swept_rule
+def test_a_floor_of_sweeps_is_made_of_what_sweeps_count(one: Rule) -> None:
+    assert one.floor.keys() <= set(STRUCK)
+    assert all(least > 0 for least in one.floor.values())
+
+
+@each_swept_rule
+def test_a_rule_that_sweeps_judge_has_a_scenario_with_hazards(one: Rule) -> None:
+    assert any(one.id in program.rules for program in installed_programs() if program.hazards)
 
 
 @each_judged_rule
@@ -75,7 +92,7 @@ def test_a_judged_rule_conforms_on_the_backend_in_memory(one: Rule, run_of_memor
 
 
 def test_every_number_of_the_edition_is_listed_once() -> None:
-    numbers = {"J": range(1, 86), "S": range(1, 41)}
+    numbers = {"D": range(1, 17), "J": range(1, 86), "S": range(1, 41)}
     missing = {f"{letter}-{number:02}" for letter, known in numbers.items() for number in known} - all_rules().keys()
     assert missing == UNUSED_NUMBERS
     assert list(all_rules()) == sorted(all_rules())
@@ -88,7 +105,7 @@ UNUSED_NUMBERS = {"J-37", "J-38", "J-39", "J-67", "J-68", "J-69"}
 def test_every_rule_that_the_contracts_cite_exists() -> None:
     cited = set()
     for path in (ROOT / "persistence").rglob("*.py"):
-        cited |= set(re.findall(r"\b[JS]-\d\d\b", path.read_text(encoding="utf-8")))
+        cited |= set(re.findall(r"\b[DJS]-\d\d\b", path.read_text(encoding="utf-8")))
     assert cited
     assert cited <= all_rules().keys()
 
@@ -127,7 +144,7 @@ def test_a_rule_is_found_whatever_its_case() -> None:
     assert rule("j-42").id == "J-42"
 
 
-@pytest.mark.parametrize(("name", "near"), [("J-999", "J-01 to J-85"), ("s-99", "S-01 to S-40"), ("x", "J-01 to S-40")])
+@pytest.mark.parametrize(("name", "near"), [("J-999", "J-01 to J-85"), ("s-99", "S-01 to S-40"), ("x", "D-01 to S-40")])
 def test_an_unknown_rule_is_answered_with_those_that_there_are(name: str, near: str) -> None:
     with pytest.raises(UnknownRule, match=f"no rule '{name}'; there are {near}"):
         rule(name)
