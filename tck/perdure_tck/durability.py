@@ -58,6 +58,9 @@ Kind = Literal[
 """What is wrong with a state. `gap`: what was lost is no suffix of what was acknowledged."""
 
 
+_OF_ACKNOWLEDGED = ("lost", "returned", "snapshot lost", "snapshot returned")
+
+
 class Moment(msgspec.Struct, frozen=True):
     """When it struck: after so many answers, during which step (0: none), and what it was."""
 
@@ -102,7 +105,7 @@ def judge_look(past: Past, moment: Moment, look: Look, claims: Claims) -> Judged
     loss = None
     if found and moment.context == "power cut":
         loss, exact = _loss(past, moment, look.seen)
-        if loss.operations is None:
+        if loss.operations is None and any(one.kind in _OF_ACKNOWLEDGED for one in found):
             found = [*found, Difference("gap", "", loss.pattern, "no more than a suffix")]
     breaches = [_told(difference, past, moment, claims) for difference in found]
     breaches += _later(past, moment, look, exact, claims)
