@@ -1,4 +1,4 @@
-"""The judge of states: what may be left, against a second oracle; and what is wrong, blamed on the rule that names it."""
+"""The judge of states: what may be left, against a second oracle; what is wrong, blamed on the rule that names it."""
 
 from __future__ import annotations
 
