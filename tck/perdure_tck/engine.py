@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 import platform
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 
 import msgspec
 from perdure import Backend, Claims
 
-from . import generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
+from .lanes import Lanes, Progress, Work
 from .packs import digest
 from .preflight import claims_fault
 from .program import Program
@@ -30,15 +27,10 @@ from .stage import KitFault
 from .verdict import EXIT_KIT_FAULT, Word, exit_code
 from .zoo import BrokenZoo, diagnoses, installed_animals
 
-Progress = Callable[[int, int, str], None]
-
 GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
 """How many generated programs the gate runs at each level: of core, 100 000 operations."""
 
 SEED = 2026
-LANES = 2
-DEVIATING_MAX = 4
-"""How many deviating programs a lane runs before it stops."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,9 +108,14 @@ def conduct(
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
         with new_examiner() as examiner:
-            _gather(examiner, cases, evidence, progress)
-        if request.generated and not request.rules:
-            _gather_generated(new_examiner, request.generated, evidence, progress)
+            journal, snapshots = examiner.offers()
+            evidence.offers = {"journal": journal, "snapshots": snapshots}
+            work = _generated(request, claims, journal, snapshots)
+            with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
+                _gather(examiner, cases, evidence, progress)
+                for finding in lanes.findings():
+                    evidence.findings[finding.program] = finding
+                    evidence.generated += 1
     except KitFault as fault:
         evidence.fault = fault
     blamed = evidence.blamed()
@@ -140,8 +137,7 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
-    journal, snapshots = examiner.offers()
-    evidence.offers = {"journal": journal, "snapshots": snapshots}
+    journal, snapshots = evidence.offers["journal"], evidence.offers["snapshots"]
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
         if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
@@ -156,50 +152,17 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
                 evidence.refuted.add(case.unmet)
 
 
-def _gather_generated(
-    new_examiner: Callable[[], Examiner], count: int, evidence: _Evidence, progress: Progress
-) -> None:
-    """Run generated programs in lanes, each with a location of its own: most of the time goes by waiting for a disk.
-
-    A program is in the same lane on every machine, so each lane, and with them the run, comes out the same.
-    """
-    programs = list(generation.programs(SEED, count))
-    done = itertools.count(1)
-    interrupted = threading.Event()
-
-    def mine(place: int) -> Iterator[Program]:
-        for program in programs[place::LANES]:
-            if interrupted.is_set():
-                return
-            progress(next(done), count, program.name)
-            yield program
-
-    def lane(place: int) -> list[Finding]:
-        with new_examiner() as examiner:
-            return _generated_findings(examiner, mine(place), evidence.offers)
-
-    with ThreadPoolExecutor(LANES) as lanes:
-        try:
-            found = list(lanes.map(lane, range(LANES)))
-        except BaseException:  # Ctrl-C too: a lane ends with its program, not with all of its programs
-            interrupted.set()
-            raise
-    for findings in found:
-        evidence.findings.update((finding.program, finding) for finding in findings)
-        evidence.generated += len(findings)
-
-
-def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Mapping[str, bool]) -> list[Finding]:
-    """What one lane finds, until enough deviated: what is broken everywhere need not be shown everywhere."""
-    findings: list[Finding] = []
-    deviating = 0
-    for program in programs:
-        asked = generation.within(program, examiner.claims, offers["journal"], offers["snapshots"])
-        findings.append(examiner.examine(asked))
-        deviating += bool(findings[-1].witnesses)
-        if deviating == DEVIATING_MAX:
-            break
-    return findings
+def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool) -> Work:
+    return Work(
+        seed=SEED,
+        count=0 if request.rules else request.generated,
+        words=request.chosen_by,
+        claims=claims,
+        operation_limit_s=request.operation_limit_s,
+        open_limit_s=request.open_limit_s,
+        journal=journal,
+        snapshots=snapshots,
+    )
 
 
 def _refuse_claims(claims: Claims) -> None:
