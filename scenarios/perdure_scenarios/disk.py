@@ -89,11 +89,11 @@ AnyChange = NameChange | Written | Cut
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A file: what is certain of it, and the changes since, oldest first. `epoch` grows when none waits any more."""
+    """A file: what is certain of it, and the changes since, oldest first. `bits` are those up to each."""
 
     certain: Content
-    epoch: int = 0
     changes: tuple[Written | Cut, ...] = ()
+    bits: tuple[int, ...] = ()
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -253,7 +253,8 @@ class Disk:
 
     def _wait(self, change: Written | Cut) -> None:
         file = self._files[change.node]
-        self._files[change.node] = Waiting(file.certain, file.epoch, (*file.changes, change))
+        bits = (file.bits[-1] if file.bits else 0) | change.bit
+        self._files[change.node] = Waiting(file.certain, (*file.changes, change), (*file.bits, bits))
         self._add(change)
 
     def _bit(self) -> int:
@@ -293,7 +294,7 @@ class Disk:
         self._pending = tuple(change for change in self._pending if not change.bit & self._certain)
         for node, file in self._files.items():
             if file.changes and all(change.bit & self._certain for change in file.changes):
-                self._files[node] = Waiting(self.now[node], file.epoch + 1)
+                self._files[node] = Waiting(self.now[node])
 
 
 def _is_needed_to_read(change: AnyChange) -> bool:

@@ -77,16 +77,18 @@ def power_states(trace: Trace, model: Model, bounds: Bounds | None = None, end: 
     survivals = Survivals(disk)
     seen: set[tuple[bytes, Duty]] = set()
     moments = list(disk.moments())
+    places = [place_words(trace, moment.position) for moment in moments]
+    words = _Losses(trace)
     waiting = deque((moment, _survivals_at(moment, survivals, model, bounds)) for moment in moments)
     while waiting and len(seen) < bounds.at_most:
         moment, more = waiting.popleft()
         duty = duty_at(trace, moment.position, end)
         for survival in more:
             left = survivals.left(moment, survival)
-            key = (left.digest, duty)
+            key = (left.image.digest, duty)
             if key not in seen:
                 seen.add(key)
-                yield _power_state(trace, model, moment, left, duty)
+                yield State(moment.position, duty, left.image, places[moment.position], model, words(moment, left))
                 waiting.append((moment, more))
                 break
 
@@ -122,12 +124,23 @@ def duty_at(trace: Trace, position: int, end: Duty | None = None) -> Duty:
 
 def _survivals_at(moment: Moment, survivals: Survivals, model: Model, bounds: Bounds) -> Iterator[Survival]:
     everything = Survival(sum(change.bit for change in moment.pending))
-    return candidates(moment.pending, model, bounds, seed=survivals.left(moment, everything).digest)
+    return candidates(moment.pending, model, bounds, seed=survivals.left(moment, everything).image.digest)
 
 
-def _power_state(trace: Trace, model: Model, moment: Moment, left: Left, duty: Duty) -> State:
-    lost = tuple(dict.fromkeys(lost_words(trace.calls[change.call], there) for change, there in lost_of(moment, left)))
-    return State(moment.position, duty, left.image, place_words(trace, moment.position), model, lost)
+class _Losses:
+    """What is lost, in words; each call's are made once."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._words: dict[tuple[int, int | None], str] = {}
+
+    def __call__(self, moment: Moment, left: Left) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._of(change.call, there) for change, there in lost_of(moment, left)))
+
+    def _of(self, call: int, there: int | None) -> str:
+        if (call, there) not in self._words:
+            self._words[call, there] = lost_words(self._trace.calls[call], there)
+        return self._words[call, there]
 
 
 def _inside(trace: Trace, position: int, image: Image, duty: Duty) -> Iterator[State]:
@@ -142,9 +155,10 @@ def _inside(trace: Trace, position: int, image: Image, duty: Duty) -> Iterator[S
 
 def cuts_inside(offset: int, length: int) -> list[int]:
     """How much of a write may be there when the process was killed in it. A system copies page by page, so a write
-    within one page is not torn; of others the first and last borders of pages, one sector, and the middle."""
+    within one page is not torn; of others the first and last borders of pages, and of those longer than a page a
+    sector and the middle."""
     borders = range(PAGE - offset % PAGE, length, PAGE)
     if not borders:
         return []
     few = [*borders[: INSIDE_MAX // 2], *borders[-(INSIDE_MAX // 2 - 2) :]]
-    return sorted({*few, *(cut for cut in (SECTOR, length // 2) if 0 < cut < length)})
+    return sorted({*few, *(cut for cut in (SECTOR, length // 2) if length > PAGE)})

@@ -12,13 +12,11 @@ from typing import NamedTuple
 
 from .contents import Content, Known
 from .disk import SECTOR, AnyChange, Cut, Disk, Moment, NameChange, Waiting, Written
-from .images import Image, digest_of
+from .images import Image
 
 Span = tuple[int, int]
 Reduced = tuple[int, int | None]
 """The bit of a write, and how many of its bytes are there: 0 if only the size is, None if nothing is."""
-
-Key = tuple[int, int, int, int, int, int, "Torn | None"]
 
 
 class Torn(NamedTuple):
@@ -36,6 +34,10 @@ class Survival(NamedTuple):
     torn: Torn | None = None
 
 
+Key = tuple[int, int, int, int, Torn | None]
+"""The bits of the first changes of a file, and what of them survives: none of them is of another file."""
+
+
 class Remains(NamedTuple):
     """What is left of a file after some of its changes. `blocked` are the sectors that stay as they are, since an
     earlier change of them was lost; `reduced` the writes that are not there whole."""
@@ -48,18 +50,9 @@ class Remains(NamedTuple):
 class Left(NamedTuple):
     """A directory after a power cut. `kept` are the bits that survived; of writes only if they are not `reduced`."""
 
-    files: dict[str, Content]
-    directories: tuple[str, ...]
+    image: Image
     kept: int
     reduced: tuple[Reduced, ...]
-
-    @property
-    def digest(self) -> bytes:
-        return digest_of(self.files, self.directories)
-
-    @property
-    def image(self) -> Image:
-        return Image(self.files, self.directories)
 
 
 class Survivals:
@@ -79,12 +72,12 @@ class Survivals:
         for path, node in listing.files:
             waiting = moment.files[node]
             if waiting.changes:
-                remains = self._of_file(node, waiting, survival)
+                remains = self._of_file(waiting, survival)
                 files[path] = remains.content
                 reduced += remains.reduced
             else:
                 files[path] = waiting.certain
-        return Left(files, listing.directories, survival.kept, reduced)
+        return Left(Image(files, listing.directories), survival.kept, reduced)
 
     def _allowed(self, moment: Moment, kept: int) -> int:
         """Without what the model does not allow to survive of names and sizes."""
@@ -97,26 +90,24 @@ class Survivals:
                 kept &= ~change.bit
         return kept
 
-    def _of_file(self, node: int, waiting: Waiting, survival: Survival) -> Remains:
-        """Start from the longest part of the history that was seen before."""
-        keys = list(self._keys(node, waiting, survival))
-        count = len(keys)
-        while count and keys[count - 1] not in self._remains:
-            count -= 1
-        remains = self._remains[keys[count - 1]] if count else Remains(waiting.certain, (), ())
-        for key, change in zip(keys[count:], waiting.changes[count:], strict=True):
-            remains = self._remains[key] = self._after(remains, change, survival)
-        return remains
-
-    def _keys(self, node: int, waiting: Waiting, survival: Survival) -> Iterator[Key]:
+    def _of_file(self, waiting: Waiting, survival: Survival) -> Remains:
+        """Start from the longest part of the history that was made before."""
         journal = survival.kept & self._disk.journal if self._in_order else 0
-        bits = 0
-        torn = None
-        for change in waiting.changes:
-            bits |= change.bit
-            if survival.torn is not None and survival.torn.bit == change.bit:
-                torn = survival.torn
-            yield node, waiting.epoch, bits, survival.kept & bits, survival.sized & bits, journal, torn
+        count = len(waiting.changes)
+        keys: list[Key] = []
+        remains = None
+        while count and remains is None:
+            count -= 1
+            keys.append(_key(waiting.bits[count], journal, survival))
+            remains = self._remains.get(keys[-1])
+        if remains is None:
+            remains = Remains(waiting.certain, (), ())
+        else:
+            keys.pop()
+            count += 1
+        for change in waiting.changes[count:]:
+            remains = self._remains[keys.pop()] = self._after(remains, change, survival)
+        return remains
 
     def _after(self, remains: Remains, change: Written | Cut, survival: Survival) -> Remains:
         content, blocked, reduced = remains
@@ -124,15 +115,21 @@ class Survivals:
             return Remains(content.resized(change.size), blocked, reduced) if change.bit & survival.kept else remains
         if self._on_disk(change, survival, blocked):
             return Remains(content.written(change.offset, change.data, self._known), blocked, reduced)
+        if not change.bit & (survival.kept | survival.sized):
+            return Remains(content, _with(blocked, [whole_sectors(change.offset, change.end)]), reduced)
+        return self._partly(remains, change, survival)
+
+    def _partly(self, remains: Remains, change: Written, survival: Survival) -> Remains:
+        content, blocked, reduced = remains
         if change.bit & survival.sized and change.extends and self._may_grow(change, survival):
             content = content.resized(max(content.size, change.end))
-        there = 0
-        for start, end in self._spans(change, survival, blocked):
+        spans = list(self._spans(change, survival, blocked))
+        for start, end in spans:
             content = content.written(start, change.data[start - change.offset : end - change.offset], self._known)
-            there += end - start
-        if self._in_order:
-            blocked = (*blocked, *self._missing(change, survival, blocked))
-        return Remains(content, blocked, (*reduced, (change.bit, there if content is not remains.content else None)))
+        missing = [span for span in sectors(change.offset, change.end) if span not in spans]
+        there = sum(end - start for start, end in spans) if content is not remains.content else None
+        blocked = _with(blocked, [whole_sectors(*span) for span in missing])
+        return Remains(content, blocked, (*reduced, (change.bit, there)))
 
     def _may_grow(self, change: Written, survival: Survival) -> bool:
         return not change.needs & ~survival.kept
@@ -143,7 +140,7 @@ class Survivals:
             bool(change.bit & survival.kept)
             and (survival.torn is None or survival.torn.bit != change.bit)
             and (change.end <= change.in_place or self._may_grow(change, survival))
-            and not any(_meet(change, span) for span in blocked)
+            and not (self._in_order and any(_meet(change, span) for span in blocked))
         )
 
     def _spans(self, change: Written, survival: Survival, blocked: tuple[Span, ...]) -> Iterator[Span]:
@@ -151,21 +148,28 @@ class Survivals:
         if not change.bit & survival.kept:
             return
         torn = survival.torn.kept if survival.torn is not None and survival.torn.bit == change.bit else None
+        if not self._in_order:
+            blocked = ()
         for start, end in sectors(change.offset, change.end):
             survives = torn is None or any(first <= start and end <= last for first, last in torn)
             grows = end > change.in_place and not self._may_grow(change, survival)
             if survives and not grows and not any(first < end and start < last for first, last in blocked):
                 yield start, end
 
-    def _missing(self, change: Written, survival: Survival, blocked: tuple[Span, ...]) -> list[Span]:
-        """The sectors that a write would have changed and did not, as whole sectors."""
-        kept = set(self._spans(change, survival, blocked))
-        missing = [span for span in sectors(change.offset, change.end) if span not in kept]
-        return (
-            [(start - start % SECTOR, start - start % SECTOR + SECTOR) for start, _ in missing]
-            if kept
-            else [(change.offset - change.offset % SECTOR, -(-change.end // SECTOR) * SECTOR)]
-        )
+
+def _key(bits: int, journal: int, survival: Survival) -> Key:
+    torn = survival.torn if survival.torn is not None and survival.torn.bit & bits else None
+    return bits, survival.kept & bits, survival.sized & bits, journal, torn
+
+
+def _with(blocked: tuple[Span, ...], more: list[Span]) -> tuple[Span, ...]:
+    """Neighbours become one: the usual writes follow each other."""
+    for start, end in more:
+        if blocked and blocked[-1][0] <= start <= blocked[-1][1]:
+            blocked = (*blocked[:-1], (blocked[-1][0], max(blocked[-1][1], end)))
+        else:
+            blocked = (*blocked, (start, end))
+    return blocked
 
 
 def sectors(start: int, end: int) -> Iterator[Span]:
@@ -174,6 +178,10 @@ def sectors(start: int, end: int) -> Iterator[Span]:
         border = min(end, start - start % SECTOR + SECTOR)
         yield start, border
         start = border
+
+
+def whole_sectors(start: int, end: int) -> Span:
+    return start - start % SECTOR, -(-end // SECTOR) * SECTOR
 
 
 def _meet(change: Written, span: Span) -> bool:
