@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 from perdure import Payload, PersistentRepr, SelectedSnapshot
 from perdure_tck.look import Added, Look, SeenId, Sights, Stage, Trouble
 from perdure_tck.outcomes import Answers, AnyOutcome, Damaged, Events, Loaded, Number, Raised
@@ -143,5 +142,3 @@ def added_event(persistence_id: str, number: int) -> PersistentRepr:
     """The event that a worker writes when it is asked for one more."""
     text = f"{number} of {persistence_id} after the fault"
     return PersistentRepr(persistence_id, number, Payload(4, "", text.encode(errors="replace")))
-
-

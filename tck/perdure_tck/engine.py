@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -117,23 +117,15 @@ def conduct(
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
         with new_examiner() as examiner:
-<<<<<<< HEAD
-            _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
-        if request.generated and not request.rules:
-            _gather_generated(new_examiner, request.generated, evidence, progress)
-        _gather_swept(
-            backend, claims, [case.program for case in cases if case.program.hazards], request, evidence, progress
-        )
-=======
             journal, snapshots = examiner.offers()
-            evidence.offers = {"journal": journal, "snapshots": snapshots}
+            evidence.offers |= {"journal": journal, "snapshots": snapshots}
             work = _generated(request, claims, journal, snapshots)
             with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
-                _gather(examiner, cases, evidence, progress)
+                _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
                 for finding in lanes.findings():
                     evidence.findings[finding.program] = finding
                     evidence.generated += 1
->>>>>>> disk
+        _gather_swept(backend, claims, cases, request, evidence, progress)
     except KitFault as fault:
         evidence.fault = fault
     blamed = evidence.blamed()
@@ -169,12 +161,7 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
-<<<<<<< HEAD
-    journal, snapshots = examiner.offers()
-    evidence.offers |= {"journal": journal, "snapshots": snapshots}
-=======
     journal, snapshots = evidence.offers["journal"], evidence.offers["snapshots"]
->>>>>>> disk
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
         if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
@@ -189,18 +176,18 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
                 evidence.refuted.add(case.unmet)
 
 
-<<<<<<< HEAD
 def _gather_swept(
     backend: Backend,
     claims: Claims,
-    programs: Sequence[Program],
+    cases: Sequence[_Case],
     request: Request,
     evidence: _Evidence,
     progress: Progress,
 ) -> None:
     """Sweep every program that has hazards, if something is installed that can."""
     sweeping = installed_sweeping()
-    asked = [one for one in programs if _within_offers(one, evidence.offers)]
+    struck = [case.program for case in cases if case.program.hazards]
+    asked = [one for one in struck if _within_offers(one, evidence.offers)]
     if sweeping is None or not asked:
         return
     words = request.chosen_by or backend.name
@@ -231,51 +218,6 @@ def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callabl
     return told
 
 
-def _gather_generated(
-    new_examiner: Callable[[], Examiner], count: int, evidence: _Evidence, progress: Progress
-) -> None:
-    """Run generated programs in lanes, each with a location of its own: most of the time goes by waiting for a disk.
-
-    A program is in the same lane on every machine, so each lane, and with them the run, comes out the same.
-    """
-    programs = list(generation.programs(SEED, count))
-    done = itertools.count(1)
-    interrupted = threading.Event()
-
-    def mine(place: int) -> Iterator[Program]:
-        for program in programs[place::LANES]:
-            if interrupted.is_set():
-                return
-            progress(next(done), count, program.name)
-            yield program
-
-    def lane(place: int) -> list[Finding]:
-        with new_examiner() as examiner:
-            return _generated_findings(examiner, mine(place), evidence.offers)
-
-    with ThreadPoolExecutor(LANES) as lanes:
-        try:
-            found = list(lanes.map(lane, range(LANES)))
-        except BaseException:  # Ctrl-C too: a lane ends with its program, not with all of its programs
-            interrupted.set()
-            raise
-    for findings in found:
-        evidence.findings.update((finding.program, finding) for finding in findings)
-        evidence.generated += len(findings)
-
-
-def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Mapping[str, bool]) -> list[Finding]:
-    """What one lane finds, until enough deviated: what is broken everywhere need not be shown everywhere."""
-    findings: list[Finding] = []
-    deviating = 0
-    for program in programs:
-        asked = generation.within(program, examiner.claims, offers["journal"], offers["snapshots"])
-        findings.append(examiner.examine(asked))
-        deviating += bool(findings[-1].witnesses)
-        if deviating == DEVIATING_MAX:
-            break
-    return findings
-=======
 def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool) -> Work:
     return Work(
         seed=SEED,
@@ -287,7 +229,6 @@ def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool)
         journal=journal,
         snapshots=snapshots,
     )
->>>>>>> disk
 
 
 def _refuse_claims(claims: Claims) -> None:

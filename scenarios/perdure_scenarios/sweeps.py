@@ -1,0 +1,308 @@
+"""Sweeps: a program is recorded once, every state that its hazards may leave is looked at, and what was found is judged.
+
+The order is that of `Sweep.sweep`: record; then hazard by hazard, kills, power cuts, calls that fail, damage; and for
+kills a second one while it recovers. Where processes cannot be recorded, a worker is killed at moments of its history
+instead, and everything else is NOT RUN. Found through the entry points of `perdure.sweeps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+from perdure import load_backend
+from perdure_tck.durability import Context, Moment, judge_answers, judge_look
+from perdure_tck.hazards import Hazard
+from perdure_tck.judge import FULL_CLAIMS
+from perdure_tck.look import sights_of
+from perdure_tck.past import Past
+from perdure_tck.program import Program
+from perdure_tck.sweep import Again, Ask, Measure, Progress, Swept
+
+from .bench import EMPTY_IMAGE, Bench
+from .crew import Crew
+from .damage import damages
+from .failing import Trial, Tried, trials, tried
+from .killing import kill_at
+from .looking import Looker, words_of
+from .proofs import Rerun, past_of, read
+from .recording._record import Recording, record
+from .recording._refusal import refusal
+from .rooms import Rooms
+from .scratch import materialise, read_image
+from .states import Duty, image_of, kill_states, lied
+from .strikes import Key, Strike, distinct, dropped, kills, power_cuts, recoveries, spread, steps_of
+from .tasks import AnyReport, Closed, Invoked, OpeningFailed, Run, observations
+from .trace import Synced
+
+RECOVERIES_MAX = 3
+"""Of how many states of one program the recovery is recorded and struck in its turn."""
+
+DELAYS_S = (0.0, 0.0005, 0.002, 0.008)
+"""How long after an answer a worker is killed where it cannot be recorded."""
+
+LIES_MAX = 6
+
+
+class Sweep:
+    """One backend, swept program by program. Use it as a context manager; leaving it ends every process."""
+
+    def __init__(self, ask: Ask, crew_size: int = 3) -> None:
+        self._ask = ask
+        self._words = words_of(ask.words)
+        self._crew_size = crew_size
+        self._stack = ExitStack()
+        self._settings = " · ".join(
+            f"{name} {value}" for name, value in load_backend(self._words.name, self._words.settings).settings.items()
+        )
+
+    def __enter__(self) -> Sweep:
+        try:
+            self._rooms = self._stack.enter_context(Rooms())
+            limit_s = self._ask.open_limit_s + self._ask.operation_limit_s
+            self._crew = self._stack.enter_context(Crew(self._words, self._crew_size, limit_s))
+            self._refusal = refusal()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def sweep(self, program: Program, progress: Progress) -> Swept:
+        keep, claims, words = self._ask.keep, self._ask.claims, self._ask.words
+        bench = Bench(program, claims, words, self._settings, keep, self._rooms, progress)
+        looker = Looker(self._crew, self._rooms, sights_of(program), program.page_size)
+        if self._refusal:
+            self._without_recordings(bench, looker)
+            return bench.swept()
+        recording = self._recorded(program, "recorded")
+        past = _past(bench, recording, self._ask)
+        if past is not None:
+            for hazard in program.hazards:
+                self._strike(hazard, bench, looker, past, recording)
+        return bench.swept()
+
+    def _recorded(self, program: Program, name: str, room: Path | None = None) -> Recording:
+        room = room or self._rooms.new(name)
+        try:
+            return record(self._words, self._run(program, room), limit_s=self._ask.open_limit_s)
+        finally:
+            self._rooms.leave(room)
+
+    def _run(self, program: Program, room: Path) -> Run:
+        bare = msgspec.structs.replace(program, hazards=())
+        limit_s = self._ask.operation_limit_s
+        return Run(program=bare, directory=str(room), page_size=program.page_size, operation_limit_s=limit_s)
+
+    def _strike(self, hazard: Hazard, bench: Bench, looker: Looker, past: Past, recording: Recording) -> None:
+        trace, end, steps = recording.trace, _end(past), steps_of(hazard, bench.program)
+        known: set[Key] = set()
+        match hazard.kind:
+            case "kill":
+                found = distinct(kills(trace, end, steps), known)
+                bench.judge(found, past, looker)
+                self._strike_recoveries(found, bench, looker, past)
+            case "power cut":
+                cuts = power_cuts(trace, end, steps, self._ask.states_max)
+                bench.judge(distinct(cuts, known), past, looker)
+            case "damage":
+                self._damage(recording, bench, looker, past)
+            case _ if hazard.trouble == "lying sync":
+                self._lie(recording, bench, looker, past)
+            case _:
+                self._fail(hazard, trials(hazard, trace, steps), bench, looker, recording)
+
+    # A second kill, while it recovers from the first
+
+    def _strike_recoveries(self, found: Sequence[Strike], bench: Bench, looker: Looker, past: Past) -> None:
+        inside = [strike for strike in found if strike.moment.under_way] or found
+        known: set[Key] = set()
+        for strike in spread(inside, RECOVERIES_MAX):
+            room = self._rooms.new("recovery")
+            with self._rooms.want():
+                materialise(strike.image, room)
+            recording = self._recorded(RECOVERY, "recovery", room)
+            if recording.trace.given_up is None and any(isinstance(one, Closed) for one in recording.reports):
+                bench.coverage["recoveries"] += 1
+                bench.judge(distinct(recoveries(recording.trace, strike), known), past, looker)
+
+    # Calls that fail
+
+    def _fail(
+        self, hazard: Hazard, chosen: Sequence[Trial], bench: Bench, looker: Looker, recording: Recording
+    ) -> None:
+        run = self._run(bench.program, Path())
+        for number, one in enumerate(tried(chosen, self._words, run, self._rooms, self._ask.open_limit_s), 1):
+            bench.progress(number, len(chosen), str(hazard))
+            self._judge_trial(hazard, one, bench, looker, recording)
+            self._rooms.leave(one.room)
+
+    def _judge_trial(self, hazard: Hazard, one: Tried, bench: Bench, looker: Looker, whole: Recording) -> None:
+        if not one.recording.struck:
+            return
+        context: Context = "disk full" if hazard.kind == "disk full" else "error"
+        past = Past(bench.program, observations(bench.program, one.recording.reports), self._ask.claims)
+        moment = Moment(context, past.known, _under_way(one.recording, past))
+        _count_trial(bench, past, context)
+        strike = Strike(moment, EMPTY_IMAGE, one.trial.words)
+        if past.deviation is not None:
+            bench.tell(judge_answers(past, context, self._ask.claims), strike, past, _rerun(one.trial))
+            return
+        strikes = [msgspec.structs.replace(strike, image=read_image(one.room))]
+        if hazard.trouble == "failed sync" and self._ask.claims.power_durable == "yes":
+            strikes += _after_dropping(one, whole, past)
+        bench.judge(distinct(strikes, set()), past, looker)
+
+    # A disk that lies, and damage
+
+    def _lie(self, recording: Recording, bench: Bench, looker: Looker, past: Past) -> None:
+        """Nothing of this is judged: no backend can help what its disk loses. It is measured and told."""
+        trace, end = recording.trace, _end(past)
+        syncs = [place for place, call in enumerate(trace.calls) if isinstance(call, Synced)]
+        measure = Measure()
+        for place in syncs[:: max(1, len(syncs) // LIES_MAX)]:
+            everywhere = steps_of(Hazard("power cut"), bench.program)
+            strikes = distinct(power_cuts(lied(trace, place), end, everywhere, self._ask.states_max // 10), set())
+            images = {strike.image.digest: strike for strike in strikes}
+            for image, look in looker.look_at((strike.image for strike in strikes), write_more=False):
+                measure = measure.with_state(judge_look(past, images[image.digest].moment, look, FULL_CLAIMS))
+        bench.remarks.append(f"a disk that lies about one sync: {measure.told()}")
+
+    def _damage(self, recording: Recording, bench: Bench, looker: Looker, past: Past) -> None:
+        if not any(isinstance(report, Closed) for report in recording.reports):
+            bench.unproven = "the location could not be closed, so nothing closed could be damaged"
+            return
+        whole = image_of(recording.trace, len(recording.trace.calls))
+        moment = Moment("damage", past.known)
+        strikes = [Strike(moment, damage.image, damage.words) for damage in damages(whole)]
+        bench.judge(distinct(strikes, set()), past, looker, write_more=False)
+
+    # Where nothing can be recorded
+
+    def _without_recordings(self, bench: Bench, looker: Looker) -> None:
+        """Kill a worker after each of its answers, and a little later; everything else needs a recording."""
+        hazards = bench.program.hazards
+        others = sorted({hazard.kind for hazard in hazards if hazard.kind != "kill"})
+        if others:
+            bench.not_run.append(f"{self._refusal}; without it there is no {', '.join(others)}")
+        if len(others) < len({hazard.kind for hazard in hazards}):
+            bench.remarks.append(f"{self._refusal}; workers were killed at moments of their history instead")
+            for told in range(len(bench.program.steps) + 1):
+                for delay_s in DELAYS_S:
+                    self._kill_at(told, delay_s, bench, looker)
+
+    def _kill_at(self, told: int, delay_s: float, bench: Bench, looker: Looker) -> None:
+        room = self._rooms.new("killed")
+        run = msgspec.structs.replace(self._run(bench.program, room), close=True)
+        killed = kill_at(self._words, run, told, delay_s, self._ask.open_limit_s)
+        past = Past(bench.program, observations(bench.program, killed.reports), self._ask.claims)
+        if killed.struck and past.deviation is None:
+            moment = Moment("kill", past.known, _invoked(killed.reports, past))
+            words = f"{delay_s * 1000:g} ms after answer {told}"
+            bench.judge([Strike(moment, read_image(room), words)], past, looker)
+        self._rooms.leave(room)
+
+    # Proofs
+
+    def again(self, directory: Path) -> Again:
+        """Judge a kept proof again."""
+        proof, image = read(directory)
+        claims = msgspec.convert(proof.claims, type(self._ask.claims))
+        past = past_of(proof, claims)
+        if proof.rerun is not None:
+            room = self._rooms.new("again")
+            run, rerun = self._run(past.program, room), proof.rerun
+            made = record(self._words, run, rerun.injections, rerun.capacity, self._ask.open_limit_s)
+            past = Past(past.program, observations(past.program, made.reports), claims)
+            judged = judge_answers(past, proof.moment.context, claims)
+        else:
+            looker = Looker(self._crew, self._rooms, sights_of(past.program), past.program.page_size)
+            _, look = next(iter(looker.look_at([image], proof.moment.context != "damage")))
+            judged = judge_look(past, proof.moment, look, claims)
+        lines = [f"{proof.moment.context} {proof.words}", *([proof.model] if proof.model else [])]
+        lines += [f"found {one.what} {one.found}   ✗ allowed: {one.allowed}" for one in judged.breaches]
+        rules = dict.fromkeys(rule for breach in judged.breaches for rule in breach.rules)
+        return Again(tuple(lines), tuple(rules))
+
+
+def sweeping(ask: Ask) -> Sweep:
+    return Sweep(ask)
+
+
+RECOVERY = Program("recovery", "", (), ())
+"""Opening and closing, and nothing else."""
+
+
+def _past(bench: Bench, recording: Recording, ask: Ask) -> Past | None:
+    """What is known of a recording; None if it is not to be struck, and then the bench knows why."""
+    failed = next((one for one in recording.reports if isinstance(one, OpeningFailed)), None)
+    past = Past(bench.program, observations(bench.program, recording.reports), ask.claims)
+    bench.operations += len(past.observations)
+    if failed is not None:
+        bench.unproven = f"the location cannot be opened: {failed.failure}"
+    elif past.deviation is not None:
+        step = past.deviation
+        bench.unproven = f"{bench.program.name} deviates unharmed: step {step.number} gave {step.observed}"
+    elif recording.trace.given_up is not None:
+        bench.unproven = f"it cannot be recorded: {recording.trace.given_up.detail}"
+    elif not recording.trace.calls:
+        bench.untouched = True
+    else:
+        return past
+    return None
+
+
+def _end(past: Past) -> Duty:
+    return Duty(len(past.program.steps) + 1, len(past.observations))
+
+
+def _under_way(recording: Recording, past: Past) -> int:
+    """The step that was never answered, if there is one."""
+    return _invoked(recording.reports, past)
+
+
+def _invoked(reports: Iterable[AnyReport], past: Past) -> int:
+    last = max((report.number for report in reports if isinstance(report, Invoked)), default=0)
+    return last if last > len(past.observations) else 0
+
+
+def _count_trial(bench: Bench, past: Past, context: str) -> None:
+    wrong = [seen for seen in past.observations if str(seen.outcome) not in ("ok",) and not _answered(seen.outcome)]
+    bench.operations += len(past.observations)
+    if context == "disk full":
+        bench.coverage["disks_full"] += 1
+        bench.coverage["full_answers"] += len(wrong)
+        return
+    bench.coverage["failures"] += 1
+    bench.coverage["failed_answers"] += len(wrong)
+    bench.coverage["deletions_failed"] += sum(seen.step.operation.kind == "delete" for seen in wrong)
+
+
+def _answered(outcome: object) -> bool:
+    return type(outcome).__name__ in ("Events", "Number", "Loaded")
+
+
+def _rerun(trial: Trial) -> Rerun:
+    return Rerun(trial.injections, trial.capacity)
+
+
+def _after_dropping(one: Tried, whole: Recording, past: Past) -> list[Strike]:
+    """What a power cut leaves when the failed sync had dropped its data and everything else reached the disk."""
+    call = whole.trace.calls[one.trial.at - 1]
+    trace = dropped(one.recording.trace, one.trial.at - 1, call.path)
+    return [
+        Strike(
+            Moment(
+                "error", state.duty.told, state.duty.step if state.duty.told < state.duty.step < _end(past).step else 0
+            ),
+            state.image,
+            f"{one.trial.words}, then a power cut {state.place}",
+            "what the failed sync was about is lost, everything else is there",
+        )
+        for state in kill_states(trace, _end(past))
+        if state.position >= one.trial.at
+    ]
