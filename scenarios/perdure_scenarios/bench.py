@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from perdure_tck.durability import Breach, Judged, Moment, judge_look
 from perdure_tck.look import Look, writes_events
 from perdure_tck.past import Past
 from perdure_tck.program import Program
+from perdure_tck.rules import rule
 from perdure_tck.scenario_text import show
 from perdure_tck.sweep import Measure, Progress, Swept, counted
 
@@ -25,6 +26,9 @@ from .looking import Looker
 from .proofs import Proof, Rerun, kept, text_of
 from .rooms import Rooms
 from .strikes import Strike
+
+
+TOLD_EVERY = 16
 
 
 class Bench:
@@ -55,16 +59,10 @@ class Bench:
 
     def judge(self, strikes: Sequence[Strike], past: Past, looker: Looker, write_more: bool = True) -> None:
         """Look at the states of these strikes and judge each of them."""
-        waiting: dict[bytes, list[Strike]] = {}
-        for strike in strikes:
-            waiting.setdefault(strike.image.digest, []).append(strike)
-        done = 0
         more = write_more and writes_events(self.program)
-        for image, look in looker.look_at((mine[0].image for mine in waiting.values()), more):
-            for strike in waiting[image.digest]:
-                self.count(strike, past, look)
-                done += 1
-            if done % 16 < len(waiting[image.digest]):
+        for done, (strike, look) in enumerate(looked_at(strikes, looker, more), 1):
+            self.count(strike, past, look)
+            if done % TOLD_EVERY == 0:
                 self._tell(done, len(strikes), strike.moment.context)
 
     def count(self, strike: Strike, past: Past, look: Look, rerun: Rerun | None = None) -> None:
@@ -78,9 +76,9 @@ class Bench:
         self.tell(judged, strike, past, rerun)
 
     def tell(self, judged: Judged, strike: Strike, past: Past, rerun: Rerun | None = None) -> None:
-        """Make a witness of each breach that is the first of its rules."""
+        """Make a witness of each breach that is the first of its rules, if any of these binds the backend."""
         for breach in judged.breaches:
-            if breach.rules not in self._witnesses:
+            if breach.rules not in self._witnesses and any(rule(one).binds(self.claims) for one in breach.rules):
                 self._rooms.refuse_full()
                 image = None if rerun and strike.image is EMPTY_IMAGE else strike.image
                 self._witnesses[breach.rules] = self._witness(breach, strike, past, image, rerun)
@@ -132,6 +130,15 @@ class Bench:
             states=self.states,
             seconds=time.monotonic() - self._began,
         )
+
+
+def looked_at(strikes: Sequence[Strike], looker: Looker, write_more: bool) -> Iterator[tuple[Strike, Look]]:
+    """Each strike with the look at its state, in the order in which looks come."""
+    waiting: dict[bytes, list[Strike]] = {}
+    for strike in strikes:
+        waiting.setdefault(strike.image.digest, []).append(strike)
+    for image, look in looker.look_at((mine[0].image for mine in waiting.values()), write_more):
+        yield from ((strike, look) for strike in waiting[image.digest])
 
 
 def _steps(past: Past, moment: Moment, breach: Breach) -> Iterable[ShownStep]:

@@ -79,30 +79,30 @@ class Looker:
             image, room = inside.pop(look.directory)
             self._free.append(room)
             self.looks += 1
-            found = self._known[image.digest, write_more] = look_of(answer, self._sights)
+            found = self._known[image.digest, write_more] = look_of(answer, self._sights, look.directory)
             yield image, found
 
 
-def look_of(answer: Seen | Gone, sights: Sights) -> Look:
-    """What a worker told, as the judge takes it."""
+def look_of(answer: Seen | Gone, sights: Sights, room: str) -> Look:
+    """What a worker told, as the judge takes it; with the name of the room left out, which means nothing to anybody."""
     if isinstance(answer, Gone):
         how = {"silent": "gave no answer", "died": f"died ({answer.exit})", "nonsense": "said nonsense"}[answer.how]
-        return Look(trouble=Trouble(STAGES[answer.during], how, answer.said.rpartition("\n")[2]))
+        return Look(trouble=Trouble(STAGES[answer.during], how, _line(answer.said.rpartition("\n")[2], room)))
     trouble = None
     if answer.failure is not None:
         failure = answer.failure
         stage = STAGES[failure.during]  # type: ignore[index]  # `during` of a whole look is one of its moments
-        trouble = Trouble(stage, failure.error, _line(failure.message), failure.known)
+        trouble = Trouble(stage, failure.error, _line(failure.message, room), failure.known)
     return Look(
-        tuple(_seen(sight, sights) for sight in answer.sights),
-        tuple(_added(more) for more in answer.more if more.sequence_nr),
-        tuple(_seen(sight, sights) for sight in answer.sights_again),
+        tuple(_seen(sight, sights, room) for sight in answer.sights),
+        tuple(_added(more, room) for more in answer.more if more.sequence_nr),
+        tuple(_seen(sight, sights, room) for sight in answer.sights_again),
         trouble,
     )
 
 
-def _seen(sight: Sight, sights: Sights) -> SeenId:
-    failed = {failure.during: _outcome(failure) for failure in sight.failures}
+def _seen(sight: Sight, sights: Sights, room: str) -> SeenId:
+    failed = {failure.during: _outcome(failure, room) for failure in sight.failures}
     highest: AnyOutcome = Number(sight.highest_sequence_nr or 0)
     return SeenId(
         sight.persistence_id,
@@ -123,19 +123,19 @@ def _snapshots(sight: Sight, numbers: Iterable[int], failed: AnyOutcome | None) 
     return outcomes
 
 
-def _outcome(failure: Failure) -> AnyOutcome:
-    message = _line(failure.message)
+def _outcome(failure: Failure, room: str) -> AnyOutcome:
+    message = _line(failure.message, room)
     return Damaged(message) if failure.error == "Unreadable" else Raised(failure.error, message)
 
 
-def _line(message: str) -> str:
-    line = message.partition("\n")[0]
+def _line(message: str, room: str) -> str:
+    line = message.partition("\n")[0].replace(f"{room}/", "")
     return line if line.isprintable() else repr(line)[1:-1]
 
 
-def _added(more: More) -> Added:
+def _added(more: More, room: str) -> Added:
     event = added_event(more.persistence_id, more.sequence_nr)
-    return Added(event, _outcome(more.failure) if more.failure else Answers((more.rejected,)))
+    return Added(event, _outcome(more.failure, room) if more.failure else Answers((more.rejected,)))
 
 
 def added_event(persistence_id: str, number: int) -> PersistentRepr:

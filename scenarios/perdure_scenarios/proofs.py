@@ -24,13 +24,13 @@ from perdure_tck.past import Past
 from perdure_tck.program import Program
 from perdure_tck.scenario_text import ScenarioError, parse, show
 from perdure_tck.sweep import ProofError
+from perdure_tck.witness_files import STRUCK
 
 from .images import Image
 from .recording.faults import Capacity, Injection
 from .scratch import materialise, read_image
 
 FORMAT = 1
-SUFFIX = ".struck"
 
 
 class Rerun(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 def kept(proof: Proof, image: Image | None, folder: Path) -> Path:
     """Write a proof below a folder; its place. One of the same state is replaced."""
-    directory = folder / f"{proof.breaches[0].rules[0]}-{_digest(proof, image)}{SUFFIX}"
+    directory = folder / f"{proof.breaches[0].rules[0]}-{_digest(proof, image)}{STRUCK}"
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "files").mkdir(parents=True)
     if image is not None:

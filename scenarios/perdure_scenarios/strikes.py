@@ -65,7 +65,7 @@ def strike_of(context: Context, state: State, end: Duty) -> Strike:
     """A state as something to be judged. `end` is the duty when everything was answered."""
     step, told = state.duty
     under_way = step if told < step < end.step else 0
-    model = f"{state.model}, lost: {listed(state.lost) or 'nothing'}" if state.model else ""
+    model = f"{state.model}; {listed(state.lost) or 'nothing lost'}" if state.model else ""
     return Strike(Moment(context, told, under_way), state.image, state.place, model)
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
-from perdure import load_backend
+from perdure import Claims, load_backend
 from perdure_tck.durability import Context, Moment, judge_answers, judge_look
 from perdure_tck.hazards import Hazard
 from perdure_tck.judge import FULL_CLAIMS
@@ -21,7 +21,7 @@ from perdure_tck.past import Past
 from perdure_tck.program import Program
 from perdure_tck.sweep import Again, Ask, Measure, Progress, Swept
 
-from .bench import EMPTY_IMAGE, Bench
+from .bench import EMPTY_IMAGE, Bench, looked_at
 from .crew import Crew
 from .damage import damages
 from .failing import Trial, Tried, trials, tried
@@ -44,6 +44,10 @@ DELAYS_S = (0.0, 0.0005, 0.002, 0.008)
 """How long after an answer a worker is killed where it cannot be recorded."""
 
 LIES_MAX = 6
+"""How many syncs of one program lie, one at a time."""
+
+STATES_A_CALL = 3
+"""How many power cuts there are at least for each call, however long a program is."""
 
 
 class Sweep:
@@ -107,7 +111,7 @@ class Sweep:
                 bench.judge(found, past, looker)
                 self._strike_recoveries(found, bench, looker, past)
             case "power cut":
-                cuts = power_cuts(trace, end, steps, self._ask.states_max)
+                cuts = power_cuts(trace, end, steps, max(self._ask.states_max, STATES_A_CALL * len(trace.calls)))
                 bench.judge(distinct(cuts, known), past, looker)
             case "damage":
                 self._damage(recording, bench, looker, past)
@@ -166,10 +170,10 @@ class Sweep:
         measure = Measure()
         for place in syncs[:: max(1, len(syncs) // LIES_MAX)]:
             everywhere = steps_of(Hazard("power cut"), bench.program)
-            strikes = distinct(power_cuts(lied(trace, place), end, everywhere, self._ask.states_max // 10), set())
-            images = {strike.image.digest: strike for strike in strikes}
-            for image, look in looker.look_at((strike.image for strike in strikes), write_more=False):
-                measure = measure.with_state(judge_look(past, images[image.digest].moment, look, FULL_CLAIMS))
+            cuts = power_cuts(lied(trace, place), end, everywhere, 2 * len(trace.calls))
+            strikes = [strike for strike in distinct(cuts, set()) if strike.moment.told]
+            for strike, look in looked_at(strikes, looker, write_more=False):
+                measure = measure.with_state(judge_look(past, strike.moment, look, FULL_CLAIMS))
         bench.remarks.append(f"a disk that lies about one sync: {measure.told()}")
 
     def _damage(self, recording: Recording, bench: Bench, looker: Looker, past: Past) -> None:
@@ -211,7 +215,7 @@ class Sweep:
     def again(self, directory: Path) -> Again:
         """Judge a kept proof again."""
         proof, image = read(directory)
-        claims = msgspec.convert(proof.claims, type(self._ask.claims))
+        claims = self._ask.claims
         past = past_of(proof, claims)
         if proof.rerun is not None:
             room = self._rooms.new("again")
@@ -229,8 +233,20 @@ class Sweep:
         return Again(tuple(lines), tuple(rules))
 
 
-def sweeping(ask: Ask) -> Sweep:
-    return Sweep(ask)
+class Sweeping:
+    """What the entry point names: sweeps of a backend, and proofs judged again."""
+
+    def __call__(self, ask: Ask) -> Sweep:
+        return Sweep(ask)
+
+    def again(self, directory: Path) -> Again:
+        """Judge a kept proof again, with the backend that it names."""
+        proof, _ = read(directory)
+        with Sweep(Ask(words=proof.backend, claims=msgspec.convert(proof.claims, Claims)), crew_size=1) as sweep:
+            return sweep.again(directory)
+
+
+sweeping = Sweeping()
 
 
 RECOVERY = Program("recovery", "", (), ())

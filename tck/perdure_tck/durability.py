@@ -105,7 +105,9 @@ def judge_look(past: Past, moment: Moment, look: Look, claims: Claims) -> Judged
     loss = None
     if found and moment.context == "power cut":
         loss, exact = _loss(past, moment, look.seen)
-        if loss.operations is None and any(one.kind in _OF_ACKNOWLEDGED for one in found):
+        if loss.operations is not None:  # whatever it looks like, it is as if the last operations had never been
+            found = [msgspec.structs.replace(found[0], kind="lost")]
+        elif any(one.kind in _OF_ACKNOWLEDGED for one in found):
             found = [*found, Difference("gap", "", loss.pattern, "no more than a suffix")]
     breaches = [_told(difference, past, moment, claims) for difference in found]
     breaches += _later(past, moment, look, exact, claims)

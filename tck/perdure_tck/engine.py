@@ -25,7 +25,7 @@ from .preflight import claims_fault
 from .program import Program
 from .rules import EDITION, Rule, all_rules, claimed
 from .stage import KitFault
-from .sweep import Ask, Swept, installed_sweeping
+from .sweep import Ask, Swept, installed_sweeping, narrowed
 from .swept import struck_in, word_of_sweeps
 from .verdict import EXIT_KIT_FAULT, Word, exit_code
 from .zoo import BrokenZoo, diagnoses, installed_animals
@@ -188,6 +188,9 @@ def _gather_swept(
     sweeping = installed_sweeping()
     struck = [case.program for case in cases if case.program.hazards]
     asked = [one for one in struck if _within_offers(one, evidence.offers)]
+    if request.rules:
+        chosen = [rule for rule in all_rules().values() if _asked(rule, request)]
+        asked = [narrowed(program, chosen) for program in asked]
     if sweeping is None or not asked:
         return
     words = request.chosen_by or backend.name

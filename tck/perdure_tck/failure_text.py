@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from .document import Diagnosis, RuleResult, ShownStep, Witness
+from .document import Diagnosis, RuleResult, ShownStep, Struck, Witness
 
 LINES_MAX = 15
 WIDTH = 110
@@ -42,6 +42,8 @@ def block(result: RuleResult, backend: str, also: Sequence[str] = (), alike: Seq
 
 
 def _effort(witness: Witness) -> str:
+    if witness.struck is not None:
+        return f"the first of its kind; scenario {witness.scenario}"
     often = f"; INTERMITTENT: seen in {witness.seen} of {witness.repeated} tries" if witness.intermittent else ""
     return f"{witness.tries} tried; scenario {witness.scenario}{often}"
 
@@ -71,15 +73,28 @@ def told(diagnosis: Diagnosis) -> str:
     return f"{diagnosis.animal}: {diagnosis.cause} ({rules})"
 
 
+def _struck(struck: Struck) -> Iterator[str]:
+    """How a state came about: what struck, between which calls, what the disk must have lost, and the settings."""
+    yield _cut(f"  struck   {struck.hazard} {struck.moment}; {struck.acknowledged} were acknowledged")
+    if struck.model:
+        yield _cut(f"  disk     {struck.model}")
+    if struck.settings:
+        yield _cut(f"  settings {struck.settings}")
+
+
 def _advice(
     result: RuleResult, witness: Witness, backend: str, also: Sequence[str], alike: Sequence[str]
 ) -> Iterator[str]:
+    if witness.struck is not None:
+        yield from _struck(witness.struck)
     if result.check:
         yield "  check    " + textwrap.shorten(" · ".join(result.check), WIDTH, placeholder="…")
     if also:
         yield f"  falls with it  {' '.join(also)}"
     yield from (f"  same shape as  {one}" for one in alike[:ALIKE_MAX])
-    if witness.file:
+    if witness.struck is not None:
+        yield f"  replay   perdure replay {witness.file}" if witness.file else "  replay   (not kept)"
+    elif witness.file:
         yield f"  replay   perdure replay {witness.file} --backend {backend}"
     else:
         yield f"  replay   perdure replay {witness.scenario} --backend {backend}"

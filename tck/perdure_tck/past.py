@@ -1,8 +1,8 @@
 """The past of a program that was struck: which states may be there, by what was answered before it was struck.
 
 An operation that was answered has happened; one that failed has not; one that was under way, or whose outcome is
-unknown, may have happened in whole or not at all: of a call of several AtomicWrites a prefix of each of its ids, of a
-deletion all or nothing. So the answer is a set of states. Pure; what was found is compared in `durability.py`.
+unknown, may have happened, or may yet happen, in whole or not at all: of a call of several AtomicWrites a prefix of each
+of its ids, of a deletion all or nothing. So the answer is a set of states. Pure; what was found is compared in `durability.py`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Past:
         self.observations = tuple(observations)
         self.claims = msgspec.structs.replace(claims, survives_close=True, shared=True)
         self.deviation: Deviation | None = None
+        self._unknown: list[Observation] = []
         self._certain: list[tuple[State, ...]] = [(State(),)]
         for seen in self.observations:
             after = self._after(self._certain[-1], seen)
@@ -123,13 +124,21 @@ class Past:
         if isinstance(seen.outcome, Failed | Damaged):
             return tuple(states)  # nothing was changed, by contract
         if completion_of(seen.outcome) == "unknown":
-            return _distinct(one for state in states for one in self._halves(state, operation, number))
-        return _distinct(
+            self._unknown += [seen] if isinstance(operation, CHANGING) else []
+            return self._sooner_or_later(states)
+        return self._sooner_or_later(
             transition.state
             for state in states
             for transition in model.step(state, operation, number, self.claims)
             if transition.outcome.same_as(seen.outcome)
         )
+
+    def _sooner_or_later(self, states: Iterable[State]) -> tuple[State, ...]:
+        """The states, and those in which operations of unknown outcome have taken effect by now."""
+        found = _distinct(states)
+        for seen in self._unknown:
+            found = _distinct(one for state in found for one in self._halves(state, seen.step.operation, seen.number))
+        return found
 
     def _deviation(self, states: Iterable[State], seen: Observation) -> Deviation:
         outcomes: list[AnyOutcome] = [

@@ -19,9 +19,11 @@ from perdure import Claims
 
 from .document import Witness
 from .durability import Context, Judged, Loss, Moment
+from .hazards import Kind
 from .operations import Delete, DeleteSnapshot, DeleteSnapshots, SaveSnapshot, Write
 from .past import Past
 from .program import Program
+from .rules import Rule
 
 GROUP = "perdure.sweeps"
 
@@ -32,15 +34,46 @@ Progress = Callable[[int, int, str], None]
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be swept. `words` name the backend as on a command line, since other processes have to load it.
 
-    `states_max` bounds the states of one hazard of one program. Proofs are kept below `keep`, if it is given.
+    `states_max` bounds the power cuts of one program by one model of disks, unless it is so long that they are less than
+    a few for each call. Proofs are kept below `keep`, if it is given.
     """
 
     words: str
     claims: Claims
-    states_max: int = 4_000
+    states_max: int = 150
     open_limit_s: float = 60.0
     operation_limit_s: float = 5.0
     keep: Path | None = None
+
+
+STRUCK_BY: Mapping[Kind, tuple[str, ...]] = {
+    "kill": (
+        "kills",
+        "kills_inside",
+        "kills_in_recovery",
+        "recoveries",
+        "writes_after",
+        "batches_struck",
+        "calls_struck",
+        "deletions_struck",
+        "deletions_kept",
+        "saves_struck",
+        "saves_kept",
+    ),
+    "power cut": ("power_cuts", "power_cuts_inside", "batches_cut"),
+    "fail": ("failures", "failed_answers", "deletions_failed"),
+    "disk read-only": ("failures", "failed_answers", "deletions_failed"),
+    "disk full": ("disks_full", "full_answers"),
+    "damage": ("damages",),
+}
+"""What each kind of hazard makes count."""
+
+
+def narrowed(program: Program, rules: Iterable[Rule]) -> Program:
+    """The program with those hazards alone that some of these rules need."""
+    counts = {name for rule in rules if rule.id in program.rules for name in rule.floor}
+    hazards = tuple(hazard for hazard in program.hazards if counts & {*STRUCK_BY[hazard.kind]})
+    return msgspec.structs.replace(program, hazards=hazards)
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -121,7 +154,7 @@ class Sweeping(Protocol):
 
     def __call__(self, ask: Ask) -> AbstractContextManager[Sweeper]: ...
 
-    def again(self, proof: Path, words: str) -> Again:
+    def again(self, proof: Path) -> Again:
         """Open the files of a kept proof again and judge them. Raises `ProofError` for a proof that is incomplete."""
         ...
 

@@ -291,6 +291,15 @@ def test_a_write_of_unknown_outcome_may_be_there_or_not_but_not_in_part() -> Non
     assert "D-15" in rules_of(judge_look(known, Moment("error", 2), seen(A, B, highest=2), FULL_CLAIMS))
 
 
+def test_a_write_of_unknown_outcome_may_take_effect_after_somebody_has_looked() -> None:
+    """A commit that was written and not synced is found by the next recovery, whatever a replay showed before."""
+    known = past("write p 1\nwrite p 2\nreplay p", [None, OUTCOME["raised"], Events((A,))])
+    assert known.deviation is None
+    for right in (seen(A, highest=1), seen(A, event(2, 2), highest=2)):
+        assert judge_look(known, Moment("error", 3), right, FULL_CLAIMS) == Judged(())
+    assert judge_look(known, Moment("error", 3), seen(highest=0), FULL_CLAIMS).breaches
+
+
 def test_a_deletion_that_raised_has_deleted_nothing_or_everything() -> None:
     known = past("write p each 1..3\ndelete p ..2", [None, OUTCOME["raised"]])
     half = seen(event(2, 1), event(3, 1), highest=3)
@@ -331,6 +340,15 @@ def test_a_loss_is_measured(told: int, look: Look, operations: int | None, patte
     loss = judge_look(past(THREE), Moment("power cut", told), look, FULL_CLAIMS).loss
     assert loss is not None
     assert (loss.operations, loss.pattern) == (operations, pattern)
+
+
+def test_an_operation_that_the_power_took_is_lost_whatever_was_under_way() -> None:
+    """No torn AtomicWrite and no half deletion, though a deletion of just these events may have begun."""
+    known = past("write p 1..2\ndelete p ..2\nsave snapshot p 2")
+    judged = judge_look(known, Moment("power cut", 1, 2), seen(highest=0, snapshots={2: Loaded(None)}), FULL_CLAIMS)
+    assert rules_of(judged) == {"D-10", "J-31"}
+    assert judged.loss is not None
+    assert judged.loss.operations == 1
 
 
 def test_a_claim_of_less_spares_the_rule_of_journals() -> None:

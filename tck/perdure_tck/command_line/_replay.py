@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -15,13 +16,15 @@ from ..packs import SUFFIX
 from ..program import Program
 from ..scenario_text import read_scenario
 from ..stage import KitFault
+from ..sweep import installed_sweeping
 from ..verdict import EXIT_KIT_FAULT, EXIT_OK, EXIT_VIOLATED
+from ..witness_files import STRUCK
 from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance, programs, usage_errors
 
 
 @click.command()
 @click.argument("scenario", metavar="SCENARIO|WITNESS")
-@click.option("--backend", required=True, help="The backend to run it on.")
+@click.option("--backend", help="The backend to run it on; a state that was struck knows its own.")
 @click.option("--conformance", type=click.Path(path_type=Path), help="Claims and waivers [conformance.toml].")
 @click.option(
     "--limit", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds an operation may take."
@@ -32,13 +35,20 @@ from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance,
 @backend_settings
 def replay(
     scenario: str,
-    backend: str,
+    backend: str | None,
     conformance: Path | None,
     limit: float,
     scenarios: tuple[Path, ...],
     settings: tuple[str, ...],
 ) -> None:
-    """Run a SCENARIO by its name, installed or your own, or a WITNESS or other scenario file by its path."""
+    """Run a SCENARIO by its name, installed or your own, or a WITNESS or other scenario file by its path.
+
+    A WITNESS that is a directory is a state that was struck: its files are opened and judged again.
+    """
+    if scenario.rstrip("/").endswith(STRUCK):
+        _judge_again(Path(scenario))
+    if backend is None:
+        raise Usage("a scenario needs --backend: the backend to run it on")
     stated = chosen_conformance(conformance)
     program = _program(scenario, (*map(Path, stated.scenarios), *scenarios))
     chosen = chosen_backend(backend, settings)
@@ -54,6 +64,20 @@ def replay(
         sys.exit(EXIT_KIT_FAULT)
     _show(program, trial)
     sys.exit(EXIT_VIOLATED if trial.deviations else EXIT_OK)
+
+
+def _judge_again(directory: Path) -> NoReturn:
+    """Open a kept state once more, and exit as it is judged."""
+    sweeping = installed_sweeping()
+    if sweeping is None:
+        raise Usage("nothing is installed that can judge a state that was struck; install perdure with its scenarios")
+    if not directory.is_dir():
+        raise Usage(f"{directory}: there is no such directory; 'perdure run BACKEND --level full' keeps what it finds")
+    with usage_errors():
+        found = sweeping.again(directory)
+    click.echo("\n".join(found.lines))
+    click.echo(f"VIOLATED  {' '.join(found.rules)}" if found.rules else "nothing is wrong with this state")
+    sys.exit(EXIT_VIOLATED if found.rules else EXIT_OK)
 
 
 def _program(name: str, folders: Iterable[Path]) -> Program:

@@ -22,7 +22,7 @@ from ..engine import GENERATED, Request, conduct
 from ..history import Recorder
 from ..own_scenarios import with_own
 from ..rules import rule
-from ..witness_files import with_files
+from ..witness_files import with_files, without_files
 from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance, programs, usage_errors, writable
 
 
@@ -64,6 +64,8 @@ def run(
     stated = chosen_conformance(conformance)
     with usage_errors():
         corpus = with_own(programs(), (*map(Path, stated.scenarios), *scenarios))
+    document = writable(out or Path(".perdure") / f"{file_name(backend)}.jsonl")
+    witnesses = document.with_name(f"{document.stem}-witnesses")
     request = Request(
         programs=corpus,
         rules=_judged_rules(rules),
@@ -73,17 +75,19 @@ def run(
         operation_limit_s=limit,
         partial=partial,
         today=datetime.date.today(),
+        keep=witnesses,
         command=" ".join(["perdure", *sys.argv[1:]]),
         chosen_by=" ".join([backend, *(f"--setting {shlex.quote(setting)}" for setting in settings)]),
     )
-    document = writable(out or Path(".perdure") / f"{file_name(backend)}.jsonl")
     for report in (allure, junit):
         if report is not None:
             writable(report)
+    with usage_errors():
+        without_files(witnesses)
     with _progress() as progress, _recording(history) as recorder:
         found = conduct(chosen, request, progress, recorder)
     with usage_errors():
-        found = with_files(found, document.with_name(f"{document.stem}-witnesses"))
+        found = with_files(found, witnesses)
         write_run(found, document)
     _report(found, verbose, allure, junit)
     sys.exit(found.footer.exit_code)
