@@ -99,8 +99,10 @@ class Compaction:
         self.new.full = True
 
     def remove_old(self) -> None:
+        """One segment by itself has been replaced by the new file of the same name."""
         for segment in self.old:
-            self.disk.remove(segment.name)
+            if segment.name != self.new.name:
+                self.disk.remove(segment.name)
         self.disk.sync_names()
 
 

@@ -101,7 +101,9 @@ def read_page(
                     events.append(checked(said, persistence_id, number))
     except (OSError, Damaged) as error:
         number = number or page[0][0]
-        return events, Unreadable("event", persistence_id, number, f"{store.directory}: {error}")
+        unreadable = Unreadable("event", persistence_id, number, f"{store.directory}: {error}")
+        unreadable.__cause__ = error
+        return events, unreadable
     return events, None
 
 
