@@ -208,7 +208,9 @@ def _say(answers: IO[bytes], line: _Line) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    """Not through `sys.stdin`: its lock, held by a thread, would keep the interpreter from ending in peace."""
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 
