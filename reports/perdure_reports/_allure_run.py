@@ -9,7 +9,7 @@ from typing import Any
 from perdure_tck.document import Run
 from perdure_tck.verdict import Word
 
-from ._story import claim, counts
+from ._story import claim, counts, struck
 
 STATUS = {
     Word.CONFORMS: "passed",
@@ -50,6 +50,7 @@ def described(run: Run) -> Mapping[str, str]:
         **{name: getattr(header, name) for name in known},
         "verdict": claim(run),
         "awaiting": str(len(run.awaiting)),
+        **({"struck": struck(run)} if run.footer.struck else {}),
         **words,
         **settings,
         **claims,

@@ -184,6 +184,39 @@ def _missing(result: RuleResult) -> Iterator[str]:
             yield f"{name} {seen} of {least}"
 
 
+# -------------------------------------------------------------------------------------------------------- what struck
+
+
+def struck(run: Run) -> str:
+    """What the sweeps of a run struck, in one line; "" if none ran."""
+    found = run.footer.struck
+    if found is None:
+        return ""
+    parts = [_strikes(found.counts, *one) for one in STRIKES]
+    told = "; ".join(filter(None, parts)) or "nothing was struck"
+    rate = round(found.states / found.seconds) if found.seconds else 0
+    return f"{told} · {some(found.states, 'state')} judged in {found.seconds:.1f} s, {number(rate)} a second"
+
+
+STRIKES: Sequence[tuple[str, str, Mapping[str, str]]] = (
+    ("kills", "kill", {"kills_inside": "inside an operation", "kills_in_recovery": "more during recovery"}),
+    ("power_cuts", "power cut", {"power_cuts_inside": "inside an operation"}),
+    ("failures", "call that failed", {}),
+    ("disks_full", "full disk", {}),
+    ("damages", "damaged file", {}),
+)
+"""Counts of sweeps, what each of them is called, and the counts that are told behind it."""
+
+
+def _strikes(counts: Mapping[str, int], name: str, noun: str, within: Mapping[str, str]) -> str:
+    count = counts.get(name, 0)
+    if not count:
+        return ""
+    head, _, tail = noun.partition(" that ")
+    told = some(count, head) + (f" that {tail}" if tail else "")
+    return ", ".join([told, *(f"{number(counts[one])} {words}" for one, words in within.items() if counts.get(one))])
+
+
 # ------------------------------------------------------------------------------------------------ the verdict sentence
 
 

@@ -47,7 +47,7 @@ FRAMEWORK = "perdure"
 
 SEVERITY = {"MUST": Severity.CRITICAL, "SHOULD": Severity.NORMAL, "MAY": Severity.MINOR}
 
-EPICS = {"journal": "Journal", "snapshots": "Snapshot store"}
+EPICS = {"durability": "Durability", "journal": "Journal", "snapshots": "Snapshot store"}
 
 SECTIONS = (
     ("J-80", "Several writers, arguments"),

@@ -20,7 +20,7 @@ from perdure_tck.document import Fault, RuleResult, Run
 from perdure_tck.failure_text import block
 from perdure_tck.verdict import EXIT_OK, Word
 
-from ._story import Cause, alike, causes, chapters, head, why
+from ._story import Cause, alike, causes, chapters, head, struck, why
 from ._visible import visible
 
 
@@ -59,7 +59,8 @@ def _circumstances(run: Run) -> Mapping[str, str]:
     header = run.header
     known = {name: getattr(header, name) for name in ("edition", "level", "kit", "corpus", "python", "platform")}
     stated = {f"setting.{name}": value for name, value in header.backend.settings.items()}
-    return {"backend": header.backend.name, "version": header.backend.version, **known, **stated}
+    faults = {"struck": struck(run)} if run.footer.struck else {}
+    return {"backend": header.backend.name, "version": header.backend.version, **known, **stated, **faults}
 
 
 def _case(suite: Element, run: Run, result: RuleResult, cause: Cause | None) -> None:

@@ -9,7 +9,7 @@ from perdure_tck.failure_text import block
 from perdure_tck.verdict import Word
 
 from ._markdown import fenced, plain, table
-from ._story import MEND_FIRST, alike_by_cause, causes, counts, head, settings, verdict, why
+from ._story import MEND_FIRST, alike_by_cause, causes, counts, head, settings, struck, verdict, why
 from ._visible import visible
 
 
@@ -22,6 +22,8 @@ def _parts(run: Run) -> Iterator[str]:
     yield f"## {plain(head(run))}"
     yield f"**{plain(verdict(run))}**"
     yield f"settings: {plain(settings(run))}"
+    if run.footer.struck:
+        yield f"struck: {plain(struck(run))}"
     yield from (_fault(fault) for fault in run.faults)
     yield _counts(run)
     yield from _others(run)

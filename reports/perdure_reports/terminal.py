@@ -26,6 +26,7 @@ from ._story import (
     judged,
     remarks,
     settings,
+    struck,
     verdict,
     verdict_word,
 )
@@ -65,6 +66,7 @@ def _lines(run: Run, verbose: bool) -> Iterator[Text]:
     for part in _parts(run, verbose):
         yield from part
         yield Text()
+    yield from _struck(run)
     yield _counts(run)
     yield Text(verdict(run), style=_style(verdict_word(run)))
 
@@ -158,6 +160,15 @@ def _remarks(run: Run) -> Iterator[Text]:
 
 
 # ------------------------------------------------------------------------------------------------------------- the end
+
+
+def _struck(run: Run) -> Iterator[Text]:
+    """What was struck, and what has to be known about it."""
+    found = run.footer.struck
+    if found is not None:
+        yield Text(f"struck: {struck(run)}")
+        yield from (Text(f"        {remark}") for remark in found.remarks)
+        yield Text()
 
 
 def _counts(run: Run) -> Text:
