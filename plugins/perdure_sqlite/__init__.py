@@ -16,6 +16,7 @@ from ._akka_net_layout import NO_SERIALIZER_ID as NO_SERIALIZER_ID
 from ._connection import Place
 from ._inspect import inspect_sqlite as inspect_sqlite
 from ._journal import SqliteJournal as SqliteJournal
+from ._offsets import SqliteOffsets as SqliteOffsets
 from ._queries import SqliteQueries as SqliteQueries
 from ._reader import Read, Reader
 from ._settings import Settings, parsed, power_durable, settings_of

@@ -6,8 +6,8 @@ highest number of an id whose newest event was deleted is a row of `journal_meta
 
 Akka.NET lays out `ordering` so that SQLite gives the highest one again after its event was deleted, and a reader that
 has passed it would never see the new event. Our files have AUTOINCREMENT, with which SQLite remembers it in
-`sqlite_sequence`, whoever writes. In a file that Akka.NET laid out, a deletion of ours that takes the newest event of all
-remembers it in the same place, by the name of an empty table of our own. What Akka.NET deletes is beyond us.
+`sqlite_sequence`, whoever writes. In a file that Akka.NET laid out, a deletion of ours that takes the newest event of
+all remembers it in the same place, by the name of an empty table of our own. What Akka.NET deletes is beyond us.
 """
 
 from __future__ import annotations
