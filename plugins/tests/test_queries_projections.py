@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -235,22 +236,23 @@ def test_a_projection_that_is_killed_again_and_again_has_each_event_exactly_once
 
     asyncio.run(fill())
     chance, kills = random.Random(5), 0
-    while True:
-        process = subprocess.Popen(
-            [sys.executable, str(PROCESS), str(tmp_path), str(view)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        for _ in range(chance.randint(20, 90)):
-            if not process.stdout.readline():
-                break
-        else:
-            process.kill()
-            kills += 1
-        process.stdout.close()
-        if process.wait(timeout=WAIT_S) == 0:
-            break
+    while run_until_killed(tmp_path, view, chance):
+        kills += 1
         assert kills < 100
     assert handled_in(view) == list(range(1, count + 1))
     with closing(sqlite3.connect(view)) as connection:
         assert connection.execute("SELECT amount FROM balance").fetchone() == (sum(range(1, count + 1)),)
     assert kills >= 3, "it was hardly killed"
+
+
+def run_until_killed(directory: Path, view: Path, chance: random.Random) -> bool:
+    """Kill it at some moment after some events. False: it had come to the end before."""
+    after = chance.randint(20, 60)
+    command = [sys.executable, str(PROCESS), str(directory), str(view), str(after + 60)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = sum(1 for _, _ in zip(range(after), process.stdout, strict=False))
+        time.sleep(chance.random() * 0.003)
+        if lines == after:
+            process.kill()
+    return process.returncode != 0
