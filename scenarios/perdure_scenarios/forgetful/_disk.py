@@ -2,9 +2,9 @@
 
 Two models of when a name is on the disk:
 
-- `ext4`: names change in one order, that of a journal. A sync of any file or directory that has something in the journal
-  carries all earlier changes of names with it. As there, a sync that has nothing to commit (`fdatasync` after bytes were
-  written over old ones) carries none.
+- `ext4`: names change in one order, that of a journal. A sync of any file or directory that has something in the
+  journal carries all earlier changes of names with it. As there, a sync that has nothing to commit (`fdatasync` after
+  bytes were written over old ones) carries none.
 - `strict`: what POSIX promises and no more. A name is on the disk when its directory was synced.
 
 Data of a file is on the disk when that file was synced, in both. Owners, permissions and times are not modelled: they
@@ -18,10 +18,11 @@ import os
 import random
 import stat
 import time
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
+
+from ._node import Node, Resized, Written, reachable
 
 Model = Literal["ext4", "strict"]
 Keep = Literal["nothing", "half", "everything"]
@@ -29,51 +30,6 @@ Keep = Literal["nothing", "half", "everything"]
 SECTOR = 512
 HIDDEN = ".fuse_hidden"
 """How libfuse renames a file that is removed while it is open. Such a name is none for whoever looks."""
-
-
-class Written(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that were written and not synced."""
-
-    offset: int
-    data: bytes
-
-    def apply(self, content: bytearray) -> None:
-        if len(content) < self.offset:
-            content.extend(bytes(self.offset - len(content)))
-        content[self.offset : self.offset + len(self.data)] = self.data
-
-
-class Resized(msgspec.Struct, frozen=True, gc=False):
-    """A change of size that was not synced."""
-
-    size: int
-    data: ClassVar[bytes] = b""
-
-    def apply(self, content: bytearray) -> None:
-        del content[self.size :]
-        content.extend(bytes(self.size - len(content)))
-
-
-class Node:
-    """A file, a directory or a symbolic link."""
-
-    def __init__(self, number: int, mode: int, transaction: int) -> None:
-        self.number = number
-        self.mode = mode
-        self.owner = (0, 0)
-        self.accessed = self.modified = time.time_ns()
-        self.links = 1
-        self.content = bytearray()
-        self.on_disk = bytearray()
-        self.unsynced: list[Written | Resized] = []
-        self.entries: dict[str, Node] = {}
-        self.entries_on_disk: dict[str, Node] = {}
-        self.sync_transaction = self.data_transaction = transaction
-        """The transactions of the journal that `fsync` and `fdatasync` must see committed."""
-
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.mode)
 
 
 class _NameChange(msgspec.Struct, frozen=True):
@@ -252,7 +208,7 @@ class Disk:
 
     def sync_all(self) -> None:
         self._commit()
-        for node in _reachable(self.root.entries.values()):
+        for node in reachable(self.root.entries.values()):
             self.sync(node, data_only=False)
 
     def abandon(self, node: Node) -> int:
@@ -293,8 +249,8 @@ class Disk:
     def _everything(self) -> list[Node]:
         """Also what only one of the two views has."""
         made = [change.node for changes in self._names for change in changes if change.node]
-        seen = _reachable([*self.root.entries.values(), *made])
-        return list(dict.fromkeys([*seen, *_reachable(self.root.entries_on_disk.values(), on_disk=True)]))
+        seen = reachable([*self.root.entries.values(), *made])
+        return list(dict.fromkeys([*seen, *reachable(self.root.entries_on_disk.values(), on_disk=True)]))
 
     def _cut_names(self, keep: Keep, chance: random.Random) -> int:
         if keep == "everything":
@@ -319,7 +275,7 @@ class Disk:
         self.root.entries = dict(self.root.entries_on_disk)
         self.used = 0
         links: dict[Node, int] = {}
-        for node in _reachable(self.root.entries_on_disk.values(), on_disk=True):
+        for node in reachable(self.root.entries_on_disk.values(), on_disk=True):
             node.entries = dict(node.entries_on_disk)
             node.content = bytearray(node.on_disk)
             self.used += len(node.content)
@@ -342,18 +298,6 @@ def _committed(names: list[tuple[_NameChange, ...]], up_to: dict[Node, int]) -> 
         if later:
             left.append(later)
     return left
-
-
-def _reachable(nodes: Iterable[Node], *, on_disk: bool = False) -> list[Node]:
-    """These nodes and all below them, each once."""
-    found: dict[Node, None] = {}
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found[node] = None
-            waiting.extend((node.entries_on_disk if on_disk else node.entries).values())
-    return list(found)
 
 
 def _kept(alteration: Written | Resized, keep: Keep, chance: random.Random) -> Written | Resized | None:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ._disk import HIDDEN, Disk, Keep, Node
+from ._disk import HIDDEN, Disk, Keep
+from ._node import Node
 from ._rules import Counters, Rule, Rules
 
 BLOCK = 4096

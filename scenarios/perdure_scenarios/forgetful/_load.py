@@ -79,8 +79,8 @@ def power_cuts_under_load(
     """Mount a forgetful disk at an empty directory, load the backend that the words choose, and cut the power.
 
     After each cut the writing process is killed, the disk goes back to what was on it, the backend is opened by another
-    process, and what is there is compared with what was acknowledged. It goes on with the same files. Each cut comes after
-    at most `acknowledged_max` acknowledgements, drawn with `seed`. After `seconds_max` no further cut is begun.
+    process, and what is there is compared with what was acknowledged. It goes on with the same files. Each cut comes
+    after at most `acknowledged_max` acknowledgements, drawn with `seed`. After `seconds_max` no further cut is begun.
     """
     with ForgetfulDisk(directory, model, rules) as disk:
         verdicts = cut_under_load(

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, get_args
 
 import msgspec
 
@@ -45,6 +45,8 @@ class ForgetfulDisk:
     """
 
     def __init__(self, directory: Path, model: Model = "ext4", rules: tuple[Rule, ...] = ()) -> None:
+        if model not in get_args(Model):
+            raise ValueError(f"model {model!r} is unknown; allowed: {', '.join(get_args(Model))}")
         self.directory = directory.resolve()
         self.model = model
         self._rules = rules
@@ -53,10 +55,7 @@ class ForgetfulDisk:
         self._heard = b""
 
     def __enter__(self) -> ForgetfulDisk:
-        if mounted(self.directory):
-            raise DiskFailed(f"{self.directory} already has a file system mounted on it; choose an empty directory")
-        if any(self.directory.iterdir()):
-            raise DiskFailed(f"{self.directory} is not empty; mounting would hide what is in it")
+        self._check_directory()
         try:
             self._start()
             self._ask(SetRules(self._rules))
@@ -68,6 +67,14 @@ class ForgetfulDisk:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check_directory(self) -> None:
+        if mounted(self.directory):
+            raise DiskFailed(f"{self.directory} already has a file system mounted on it; choose an empty directory")
+        if not self.directory.is_dir():
+            raise DiskFailed(f"there is no directory {self.directory} to mount at; make one")
+        if any(self.directory.iterdir()):
+            raise DiskFailed(f"{self.directory} is not empty; mounting would hide what is in it")
 
     def _start(self) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this disk
