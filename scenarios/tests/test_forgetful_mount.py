@@ -197,6 +197,18 @@ def test_a_memory_map_reaches_the_disk_when_it_was_synced(directory: Path) -> No
         assert (content[0], content[4096], len(content)) == (1, 0, 8192)
 
 
+@pytest.mark.parametrize("flag", ["O_SYNC", "O_DSYNC"])
+def test_a_file_that_is_opened_for_synced_writing_is_synced(directory: Path, flag: str) -> None:
+    """The kernel asks for a sync after each write."""
+    with ForgetfulDisk(directory) as disk:
+        file = os.open(directory / "file", os.O_CREAT | os.O_WRONLY | getattr(os, flag))
+        os.write(file, b"stays")
+        os.close(file)
+        disk.power_cut()
+        disk.remount()
+        assert (directory / "file").read_bytes() == b"stays"
+
+
 def test_two_processes_share_a_database_in_wal_mode(directory: Path) -> None:
     """Its shared memory is a mapped file, and its locks are those of POSIX."""
     script = (
