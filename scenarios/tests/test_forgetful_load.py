@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from perdure_scenarios.forgetful import (
     cut_under_load,
     power_cuts_under_load,
     refusal,
+    totals,
     worst,
 )
 from perdure_scenarios.forgetful._load import _Ledger
@@ -127,6 +130,7 @@ def test_a_kill_alone_loses_nothing(tmp_path: Path) -> None:
     assert [lost.severity for lost in verdicts] == ["kept", "kept"]
     assert 0 < verdicts[0].acknowledged < verdicts[1].acknowledged
     assert worst(verdicts) == "kept"
+    assert totals(verdicts) == (verdicts[1].acknowledged, 0)
 
 
 def test_a_store_that_goes_back_to_an_earlier_copy_loses_a_suffix(tmp_path: Path) -> None:
@@ -142,6 +146,7 @@ def test_a_store_that_goes_back_to_an_earlier_copy_loses_a_suffix(tmp_path: Path
 
     first, second = cut_plainly(Plain(live, back_to_the_first_cut))
     assert (first.severity, first.lost) == ("kept", 0)
+    assert totals((second, Lost(acknowledged=first.acknowledged + 7))) == (second.acknowledged + 7, second.lost)
     assert (second.pattern, second.lost) == ("suffix", second.acknowledged - first.acknowledged)
 
 
@@ -159,6 +164,19 @@ def test_a_store_that_lost_everything_or_cannot_be_opened_is_told_apart(tmp_path
     (broken,) = cut_plainly(Plain(tmp_path, overwritten), cuts=2)  # no second cut of what cannot be opened
     assert broken.severity == "worse"
     assert "not a database" in broken.unopenable
+
+
+def test_a_store_that_can_be_read_and_not_be_written_to_is_unusable(tmp_path: Path) -> None:
+    def guarded(_: int) -> None:
+        (database,) = (path for path in tmp_path.iterdir() if not path.name.endswith(("-wal", "-shm")))
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            (table,) = connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%payload%'").fetchone()
+            connection.execute(f"CREATE TRIGGER no BEFORE INSERT ON {table} BEGIN SELECT raise(ABORT, 'no more'); END")
+
+    (verdict,) = cut_plainly(Plain(tmp_path, guarded), cuts=3)
+    assert (verdict.lost, verdict.severity) == (0, "worse")
+    assert "it could be read only" in verdict.unopenable
+    assert "no more" in verdict.unopenable
 
 
 def test_what_is_acknowledged_without_power_does_not_count() -> None:

@@ -140,6 +140,6 @@ def test_claims_allow_what_they_say() -> None:
     assert allowed["prefix"] == [True, True, True, False, False, False, False]
     assert all(allowed["no"])
     assert suffix.breaks("yes") == "lost 3 of 6 acknowledged events (suffix)"
-    assert closed.breaks("prefix") == "could not be opened and read again: malformed"
+    assert closed.breaks("prefix") == "could not be used again: malformed"
     assert closed == Lost(acknowledged=6, lost=6, pattern="whole", unopenable="malformed")
     assert (torn.breaks("prefix"), damaged.breaks("yes")) == ("1 AtomicWrites torn", "2 events damaged")

@@ -7,6 +7,7 @@ from ._load import LoadFailed as LoadFailed
 from ._load import Powered as Powered
 from ._load import cut_under_load as cut_under_load
 from ._load import power_cuts_under_load as power_cuts_under_load
+from ._load import totals as totals
 from ._load import worst as worst
 from ._lost import SEVERITIES as SEVERITIES
 from ._lost import Batch as Batch

@@ -36,6 +36,10 @@ class LoadFailed(Exception):
     """The load itself could not be carried out: the backend does not open on an empty disk, or acknowledges nothing."""
 
 
+class _Broken(LoadFailed):
+    """The backend raised while the power was there. After a power cut that is what the cut has done."""
+
+
 class Powered(Protocol):
     """A directory whose power can be cut: a forgetful disk, or a real one."""
 
@@ -56,12 +60,19 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return worst(self.cuts)
 
     def __str__(self) -> str:
-        acknowledged, lost = sum(cut.acknowledged for cut in self.cuts), sum(cut.lost for cut in self.cuts)
+        acknowledged, lost = totals(self.cuts)
         return f"{self.severity}: {len(self.cuts)} power cuts, {acknowledged} events acknowledged, {lost} lost"
 
 
 def worst(cuts: tuple[Lost, ...]) -> Severity:
     return max((cut.severity for cut in cuts), key=SEVERITIES.index, default="kept")
+
+
+def totals(cuts: tuple[Lost, ...]) -> tuple[int, int]:
+    """How many events were acknowledged and lost over all cuts. What survives a cut is judged again at the next one,
+    and counts once here."""
+    lost = sum(cut.lost for cut in cuts)
+    return (cuts[-1].acknowledged + lost - cuts[-1].lost, lost) if cuts else (0, 0)
 
 
 def power_cuts_under_load(
@@ -81,7 +92,8 @@ def power_cuts_under_load(
     After each cut the writing process is killed, the disk goes back to what was on it, the backend is opened by another
     process, and what is there is compared with what had been acknowledged when the power went. It goes on with the same
     files. Each cut comes after at most `acknowledged_max` acknowledgements, drawn with `seed`. After `seconds_max` no
-    further cut is begun.
+    further cut is begun. What breaks after the first cut counts as broken by a cut, so give rules that fail something
+    a number of `times`.
     """
     with ForgetfulDisk(directory, model, rules) as disk:
         verdicts = cut_under_load(
@@ -114,7 +126,14 @@ def cut_under_load(
     for number in range(cuts):
         if number and time.monotonic() > deadline:
             break
-        _write_until_cut(disk, words, ledger, number, chance.randint(1, acknowledged_max), partial(power_cut, number))
+        enough = chance.randint(1, acknowledged_max)
+        try:
+            _write_until_cut(disk, words, ledger, number, enough, partial(power_cut, number))
+        except _Broken as broken:
+            if not verdicts:
+                raise
+            verdicts[-1] = msgspec.structs.replace(verdicts[-1], unopenable=f"it could be read only: {broken}")
+            break
         disk.remount()
         verdicts.append(_verdict(disk, words, ledger))
         if verdicts[-1].unopenable:
@@ -168,7 +187,7 @@ def _write_until_cut(
         for line in worker.lines(LOOK_WITHIN_S):
             ledger.note(line)
             if isinstance(line, Broke):
-                raise LoadFailed(f"{words} failed before the power was cut: {line.reason}")
+                raise _Broken(f"{words} failed before the power was cut: {line.reason}")
             if ledger.acknowledgements >= target:
                 break
         else:

@@ -35,7 +35,8 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     neither, something from the middle. Of writes that were under way together any one may be the later.
 
     `torn` AtomicWrites are there in part, acknowledged or not. `damaged` events are there, but are not what was
-    written, or were never written. `unopenable` is the reason why the journal could not be opened and read, or "".
+    written, or were never written. `unopenable` is the reason why the journal could not be opened and read, or
+    not be written to afterwards, or "".
     """
 
     acknowledged: int
@@ -57,7 +58,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
         if SEVERITIES.index(self.severity) <= allowed:
             return ""
         if self.unopenable:
-            return f"could not be opened and read again: {self.unopenable}"
+            return f"could not be used again: {self.unopenable}"
         parts = [
             f"lost {self.lost} of {self.acknowledged} acknowledged events ({self.pattern})" if self.lost else "",
             f"{self.torn} AtomicWrites torn" if self.torn else "",

@@ -31,6 +31,7 @@ from perdure_scenarios.forgetful import (
     Severity,
     cut_under_load,
     refusal,
+    totals,
     worst,
 )
 from perdure_scenarios.forgetful._mounts import mounted
@@ -161,8 +162,8 @@ def beyond_the_models(table: Table) -> list[str]:
 
 
 def cell(cuts: tuple[Lost, ...]) -> str:
-    acknowledged, lost = sum(one.acknowledged for one in cuts), sum(one.lost for one in cuts)
-    cannot = " (could not be opened)" if any(one.unopenable for one in cuts) else ""
+    acknowledged, lost = totals(cuts)
+    cannot = " (unusable)" if any(one.unopenable for one in cuts) else ""
     return f"{worst(cuts)}{cannot}, {lost} of {acknowledged} in {len(cuts)} cuts"
 
 

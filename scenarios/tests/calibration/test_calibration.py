@@ -58,7 +58,7 @@ def test_a_real_disk_may_lose_less_than_its_model_and_never_more(calibrate: Modu
 def test_the_table_has_a_line_for_each_setting(calibrate: ModuleType) -> None:
     lines = calibrate.markdown({"WAL FULL": row(KEPT, SUFFIX, KEPT, KEPT)}).splitlines()
     assert lines[0].startswith("| SQLite | ext4 | xfs | model ext4, kept: nothing |")
-    assert lines[2].startswith("| WAL FULL | kept, 0 of 10 in 2 cuts | lost a suffix, 2 of 10 in 2 cuts |")
+    assert lines[2].startswith("| WAL FULL | kept, 0 of 5 in 2 cuts | lost a suffix, 2 of 7 in 2 cuts |")
 
 
 @pytest.mark.skipif("PERDURE_CALIBRATION" not in os.environ, reason="NOT RUN: tox -e calibration runs it, as root")
