@@ -1,8 +1,8 @@
 """Which survivals of the pending changes are tried, the most telling first.
 
-Nothing survives, everything does, names without bytes and bytes without names; one change lost, one change alone; all
-up to one; sizes without bytes; torn writes; then every combination if they are few, else some at random. What the
-model does not allow of them, `survivals.py` leaves out.
+Everything survives, so that what loses nothing visible is told as such. Nothing does; names without bytes, and bytes
+without names; one change lost, one change alone; all up to one; sizes without bytes; torn writes; then every
+combination if they are few, else some at random. What the model does not allow of them, `survivals.py` leaves out.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def candidates(pending: Sequence[AnyChange], model: Model, bounds: Bounds, seed:
     names = [change for change in pending if not isinstance(change, Written)]
     writes = [change for change in pending if isinstance(change, Written)]
     every, of_names = _bits(pending), _bits(names)
-    yield Survival(0)
+    yield Survival(every)
     if not pending:
         return
-    yield Survival(every)
+    yield Survival(0)
     yield Survival(of_names)
     yield Survival(every & ~of_names)
     yield from (Survival(every & ~change.bit) for change in reversed(pending))

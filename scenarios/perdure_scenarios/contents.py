@@ -27,7 +27,7 @@ class Page:
 
 BLANK = Page(0, NOTHING)
 
-Known = dict[tuple[Page, int, bytes], Page]
+Known = dict[tuple[Page, int, int, bytes], Page]
 """What became of pages by writes, for those who make the same writes in many combinations."""
 
 
@@ -84,11 +84,12 @@ def _of_length(pages: tuple[Page, ...], size: int) -> list[Page]:
 
 def _overwritten(page: Page, number: int, at: int, data: bytes, known: Known | None) -> Page:
     """`at` is where the bytes begin, counted from the start of the page; they may begin before it and end behind it."""
-    if known is not None and (page, at, data) in known:
-        return known[page, at, data]
+    key = page, number, at, data
+    if known is not None and key in known:
+        return known[key]
     piece = data[max(-at, 0) : PAGE - at]
     start = max(at, 0)
     new = Page(number, page.data[:start] + piece + page.data[start + len(piece) :])
     if known is not None:
-        known[page, at, data] = new
+        known[key] = new
     return new

@@ -89,9 +89,11 @@ AnyChange = NameChange | Written | Cut
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A file: what is certain of it, and the changes since, oldest first. `bits` are those up to each."""
+    """A file: what is certain of it, and the changes since, oldest first. `bits` are those up to each. Up to `solid`
+    there were blocks on the disk then: a file that was extended by its size alone has none behind that."""
 
     certain: Content
+    solid: int
     changes: tuple[Written | Cut, ...] = ()
     bits: tuple[int, ...] = ()
 
@@ -165,7 +167,7 @@ class Disk:
             if not path.endswith("/"):
                 node = self.tree.names[above, parts[-1]] = self.tree.new()
                 self.now[node] = content_of(before[path])
-        self._files = {node: Waiting(content) for node, content in self.now.items()}
+        self._files = {node: Waiting(content, content.size) for node, content in self.now.items()}
         self._first: Names = dict(self.tree.names)
         self._named = set(self._first.values())
         self._of_names = 0
@@ -206,7 +208,7 @@ class Disk:
         directory, name = self.tree.free(path)
         if node not in self.tree.folders and node not in self.now:
             self.now[node] = EMPTY
-            self._files[node] = Waiting(EMPTY)
+            self._files[node] = Waiting(EMPTY, 0)
         self._name(node, Entry(directory, name, node))
 
     def _disappear(self, path: str) -> None:
@@ -241,7 +243,7 @@ class Disk:
 
     def _write(self, node: int, offset: int, data: bytes) -> None:
         file, size = self._files[node], self.now[node].size
-        in_place = min([file.certain.size, *(change.size for change in file.changes if isinstance(change, Cut))])
+        in_place = min([file.solid, *(change.size for change in file.changes if isinstance(change, Cut))])
         change = Written(self._bit(), self._position, self.journal, False, node, offset, data, in_place, size)
         self.now[node] = self.now[node].written(offset, data)
         self._wait(change)
@@ -254,7 +256,7 @@ class Disk:
     def _wait(self, change: Written | Cut) -> None:
         file = self._files[change.node]
         bits = (file.bits[-1] if file.bits else 0) | change.bit
-        self._files[change.node] = Waiting(file.certain, (*file.changes, change), (*file.bits, bits))
+        self._files[change.node] = Waiting(file.certain, file.solid, (*file.changes, change), (*file.bits, bits))
         self._add(change)
 
     def _bit(self) -> int:
@@ -294,7 +296,15 @@ class Disk:
         self._pending = tuple(change for change in self._pending if not change.bit & self._certain)
         for node, file in self._files.items():
             if file.changes and all(change.bit & self._certain for change in file.changes):
-                self._files[node] = Waiting(self.now[node])
+                self._files[node] = Waiting(self.now[node], _solid(file))
+
+
+def _solid(file: Waiting) -> int:
+    """Up to where there are blocks when all that waits is on the disk."""
+    solid = file.solid
+    for change in file.changes:
+        solid = min(solid, change.size) if isinstance(change, Cut) else max(solid, change.end)
+    return solid
 
 
 def _is_needed_to_read(change: AnyChange) -> bool:

@@ -14,6 +14,7 @@ from .contents import Content, Known
 from .disk import SECTOR, AnyChange, Cut, Disk, Moment, NameChange, Waiting, Written
 from .images import Image
 
+REMEMBERED_MAX = 10_000
 Span = tuple[int, int]
 Reduced = tuple[int, int | None]
 """The bit of a write, and how many of its bytes are there: 0 if only the size is, None if nothing is."""
@@ -92,6 +93,9 @@ class Survivals:
 
     def _of_file(self, waiting: Waiting, survival: Survival) -> Remains:
         """Start from the longest part of the history that was made before."""
+        if len(self._remains) > REMEMBERED_MAX:
+            self._remains.clear()
+            self._known.clear()
         journal = survival.kept & self._disk.journal if self._in_order else 0
         count = len(waiting.changes)
         keys: list[Key] = []
