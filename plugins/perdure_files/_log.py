@@ -12,7 +12,7 @@ What happens when the disk refuses is the heart of it:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate
 
@@ -136,17 +136,27 @@ class SegmentLog:
             self.disk.close(self._descriptor)
             self._descriptor = None
 
-    def close(self) -> None:
+    def unseal(self, snapshots: Collection[str]) -> None:
+        """The seal no longer says that these files are there: they are about to be removed."""
+        if self.seal is not None and not {*self.seal.snapshots}.isdisjoint(snapshots):
+            left = tuple(name for name in self.seal.snapshots if name not in snapshots)
+            self.write_seal(Seal(self.seal.segment, self.seal.end, left))
+
+    def write_seal(self, seal: Seal) -> None:
+        self.put(SEAL_NAME, [encoded_seal(seal)])
+        self.seal = seal
+
+    def close(self, snapshots: Sequence[str]) -> None:
         """Seal what is there, if that is certain, and if anybody could know: without syncs it may yet be lost.
 
         A seal that cannot be written (the disk is full) is not an error of the closing: all is stored, and the next
         opening treats the log as after a crash.
         """
         self.close_segment()
-        seal = Seal(self.last.last, self.last.end)
+        seal = Seal(self.last.last, self.last.end, tuple(snapshots))
         if self.broken is None and self.disk.syncs and seal != self.seal:
             with suppress(NothingStored, OSError):
-                self.put(SEAL_NAME, [encoded_seal(seal)])
+                self.write_seal(seal)
 
 
 SEGMENT_SUFFIX = ".log"

@@ -200,7 +200,8 @@ class Recovery:
         is written once more and synced: the next event is acknowledged behind it. A log that ends at its seal was
         closed in peace and needs nothing.
         """
-        if self.log.seal == Seal(segment.last, segment.end) and size == segment.end:
+        seal = self.log.seal
+        if seal is not None and (seal.segment, seal.end) == (segment.last, size):
             return
         descriptor = self.log.descriptor()
         if size > segment.end:

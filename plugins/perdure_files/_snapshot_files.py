@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from zlib import crc32
 
@@ -18,6 +19,7 @@ from perdure.errors import Unreadable
 
 from ._disk import Disk
 from ._frames import VERSION, Damaged
+from ._log import SegmentLog
 
 SNAPSHOT_MAGIC = b"PERDURES"
 SNAPSHOT_NAME = re.compile(r"([0-9a-f]{64})-(\d{19})\.snapshot")
@@ -55,15 +57,23 @@ _decoder = msgspec.msgpack.Decoder(About)
 class SnapshotFiles:
     """The snapshots of one directory, known by reading the head of each file once."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, log: SegmentLog) -> None:
         self.disk = disk
+        self.log = log
         self._kept: dict[str, dict[int, Kept]] = {}
 
     def recover(self) -> None:
-        for name in self.disk.names():
+        """After the log: its seal knows of files that should be there."""
+        names = self.disk.names()
+        sealed = self.log.seal.snapshots if self.log.seal is not None else ()
+        for name in sorted({*names, *sealed}):
             found = SNAPSHOT_NAME.fullmatch(name)
             if found:
-                self._keep(found[1], int(found[2]), self.read_head(name))
+                missing = Kept(name, None, f"{self.disk.directory / name}: the file is missing")
+                self._keep(found[1], int(found[2]), self.read_head(name) if name in names else missing)
+
+    def names(self) -> list[str]:
+        return sorted(kept.name for of_one in self._kept.values() for kept in of_one.values())
 
     def _keep(self, owner: str, sequence_nr: int, kept: Kept) -> None:
         self._kept.setdefault(owner, {})[sequence_nr] = kept
@@ -117,8 +127,10 @@ class SnapshotFiles:
     def remove(self, persistence_id: str, numbers: Sequence[int]) -> None:
         """Remove files, and sync that they are gone."""
         kept = self._of(persistence_id)
+        self.log.unseal([kept[sequence_nr].name for sequence_nr in numbers])
         for sequence_nr in numbers:
-            self.disk.remove(kept[sequence_nr].name)
+            with suppress(FileNotFoundError):  # a missing one is deleted like a damaged one
+                self.disk.remove(kept[sequence_nr].name)
             del kept[sequence_nr]
         if numbers:
             self.disk.sync_names()

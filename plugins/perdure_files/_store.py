@@ -63,7 +63,7 @@ class Parts(msgspec.Struct, frozen=True):
     log: Callable[[Disk, int], SegmentLog] = SegmentLog
     recovery: Callable[[Disk, SegmentLog], Recovery] = Recovery
     compaction: Callable[[Disk, SegmentLog], Compaction] = Compaction
-    snapshots: Callable[[Disk], SnapshotFiles] = SnapshotFiles
+    snapshots: Callable[[Disk, SegmentLog], SnapshotFiles] = SnapshotFiles
     lock: Callable[[Path], Any] = locked
 
 
@@ -79,7 +79,7 @@ class Store:
         self._resources = ExitStack()
         self.disk = parts.disk(directory, syncs)
         self.log = parts.log(self.disk, segment_size)
-        self.snapshots = parts.snapshots(self.disk)
+        self.snapshots = parts.snapshots(self.disk, self.log)
         self.closed = False
         self.replays = 0
         """How many replays have begun and not ended: they know places in files, so nothing is compacted meanwhile."""
@@ -122,7 +122,7 @@ class Store:
 
     def _close(self) -> None:
         with self._resources:
-            self.log.close()
+            self.log.close(self.snapshots.names())
 
     def read(self, operation: str, work: Callable[[], Answer]) -> Answer:
         """Read something, unless what is on the disk has become unknown."""

@@ -102,7 +102,7 @@ def test_headers_frames_and_entries_come_back() -> None:
     parsed = parse_frame_header(written, segment.identity)
     check_body(parsed, written[FRAME_HEADER_SIZE:], segment.identity)
     assert [decoded(body[at : at + length]) for at, length in entries_of(body)] == [EVENT, deletion]
-    assert parse_seal(encoded_seal(Seal(3, 99))) == Seal(3, 99)
+    assert parse_seal(encoded_seal(Seal(3, 99, ("a", "b")))) == Seal(3, 99, ("a", "b"))
 
 
 def test_a_change_of_any_byte_or_any_cut_is_noticed() -> None:
@@ -245,12 +245,13 @@ def test_a_closed_location_that_is_cut_anywhere_is_an_error(tmp_path: Path, patt
     asyncio.run(main())
 
 
-def test_a_segment_that_is_missing_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["*.log", "*.snapshot"])
+def test_a_file_that_is_missing_is_an_error(tmp_path: Path, pattern: str) -> None:
     async def main() -> None:
         source = tmp_path / "source"
         truth = await closed_location(source)
         fresh = copies(source, tmp_path / "copy")
-        for path in (source / "perdure.files").glob("*.log"):
+        for path in (source / "perdure.files").glob(pattern):
             copy = next(fresh)
             (copy / "perdure.files" / path.name).unlink()
             assert not await survives(copy, truth, path.name)
@@ -276,6 +277,18 @@ def test_a_lost_seal_loses_nothing_else(tmp_path: Path) -> None:
         truth = await closed_location(source)
         (source / "perdure.files" / "seal").unlink()
         assert await survives(source, truth, "no seal")
+
+    asyncio.run(main())
+
+
+def test_a_snapshot_that_was_deleted_is_not_missed_after_a_crash(tmp_path: Path) -> None:
+    async def main() -> None:
+        source, copy = tmp_path / "source", tmp_path / "copy"
+        await closed_location(source)
+        async with quick.open(Location(directory=source)) as storage:
+            await storage.snapshots.delete(SnapshotMetadata("p", 3))
+            shutil.copytree(source, copy)
+        assert (await contents(copy))[2] is None
 
     asyncio.run(main())
 
