@@ -24,7 +24,7 @@ def operate(opened: list[int], code: int, one: int, two: int, three: int) -> Non
     name, other = NAMES[one % len(NAMES)], NAMES[two % len(NAMES)]
     folder = FOLDERS[one % len(FOLDERS)]
     content = bytes([65 + three % 26]) * (1 + 37 * three % 9000)
-    file = opened[two % len(opened)] if opened else -1
+    file = opened[two % len(opened)]
     match code:
         case 0 | 1 | 2:
             opened.append(os.open(name, os.O_RDWR | os.O_CREAT | FLAGS[three % len(FLAGS)], 0o600))
@@ -81,10 +81,8 @@ def operate(opened: list[int], code: int, one: int, two: int, three: int) -> Non
             in_thread(file, content)
         case 29:
             in_child(file, content)
-        case 30:
-            sync_folder(folder)
         case _:
-            os.sync()
+            sync_folder(folder)
 
 
 def splice(file: int, content: bytes, offset: int | None) -> None:
@@ -148,7 +146,7 @@ def sync_folder(folder: str) -> None:
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
     numbers = [int(number) for number in sys.argv[2:]]
-    opened: list[int] = []
+    opened = [os.open("a", os.O_RDWR | os.O_CREAT, 0o600)]
     for place in range(0, len(numbers) - 3, 4):
         with contextlib.suppress(OSError):
-            operate(opened, numbers[place] % 32, *numbers[place + 1 : place + 4])
+            operate(opened, numbers[place] % 31, *numbers[place + 1 : place + 4])

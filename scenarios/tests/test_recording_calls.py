@@ -48,6 +48,15 @@ def files_of(directory: Path) -> dict[str, bytes]:
     }
 
 
+def alive(pid: str) -> bool:
+    """Whether a process is there that still does something; one that only its parent has not noticed is dead."""
+    try:
+        status = Path("/proc", pid.strip(), "stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
 def test_calls_are_recorded_in_their_order_with_what_they_did(tmp_path: Path) -> None:
     recording = record_script(
         """
@@ -136,7 +145,7 @@ def test_processes_that_it_starts_are_recorded_and_none_outlives_it(tmp_path: Pa
     command = f"cd {tmp_path}; /bin/sh -c 'echo child > child'; /bin/sh -c 'exec sleep 1000' & echo $! > pid"
     recording = record_command(["/bin/sh", "-c", command], str(tmp_path))
     assert Wrote(0, 0, "child", 0, b"child\n") in recording.trace.calls
-    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    assert not alive((tmp_path / "pid").read_text())
 
 
 def test_calls_of_many_threads_have_one_order_that_leads_to_the_files(tmp_path: Path) -> None:
@@ -156,7 +165,7 @@ threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
     assert sum(isinstance(call, Wrote) for call in recording.trace.calls) == 6 * 39
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.randoms(use_true_random=False))
 def test_a_trace_of_any_file_program_leads_to_the_files_as_they_are(source: random.Random) -> None:
     """`given_up` is the recorder's own word, so the files are read once more. Every kind of call is made."""
@@ -241,4 +250,4 @@ def test_nothing_is_left_when_the_recording_is_interrupted(tmp_path: Path, monke
     monkeypatch.setattr(_record, "_listen", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record_command(["/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 1000"], str(tmp_path))
-    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    assert not alive((tmp_path / "pid").read_text())
