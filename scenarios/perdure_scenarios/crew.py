@@ -103,16 +103,22 @@ class Worker:
             self._process.kill()
 
     def end(self) -> int:
-        """Kill it if it is still there, wait for it, and give back how it ended."""
+        """Kill it if it is still there, wait for it, and give back how it ended. What it told can be heard no more."""
         if self.exit is None:
             self.kill()
             self.left(self._process.wait())
+        self._close_pipes()
         return self.exit or 0
+
+    def last_heard(self) -> list[AnyReport]:
+        """Kill it and wait for it: what was in the pipe when it was dead."""
+        self.kill()
+        self.left(self._process.wait())
+        return self.heard() or []
 
     def left(self, exit_code: int) -> None:
         """It is known how the process ended."""
         self._process.returncode = self.exit = exit_code
-        self._close_pipes()
 
     def said(self) -> str:
         """The end of what it wrote to standard output and standard error."""
@@ -123,6 +129,8 @@ class Worker:
         return self._stderr.read().decode(errors="replace").strip()
 
     def _close_pipes(self) -> None:
+        if self._stderr.closed:
+            return
         self._last_words = self.said()
         self._stderr.close()
         for descriptor in (self._requests, self.reports, self._lifeline):
@@ -145,9 +153,9 @@ class _Post(msgspec.Struct):
     """A place of the crew: its worker, and the look that it is busy with, until when."""
 
     worker: Worker
+    ready: bool = False
     look: Look | None = None
     deadline: float = 0.0
-    ready: bool = False
 
 
 class Crew:
@@ -206,9 +214,29 @@ class Crew:
                     self._replace(place)
 
     def _give(self, post: _Post, look: Look) -> None:
+        """Hand over a look, to a worker that is ready: it reads at once, so that the pipe cannot be full."""
+        if not post.ready:
+            self._await_ready(post.worker)
+            post.ready = True
         post.look = look
-        post.deadline = time.monotonic() + (self._limit_s if post.ready else START_LIMIT_S)
+        post.deadline = time.monotonic() + self._limit_s
         post.worker.send(look)
+
+    def _await_ready(self, worker: Worker) -> None:
+        deadline = time.monotonic() + START_LIMIT_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(worker.reports, selectors.EVENT_READ)
+            while selector.select(max(0.0, deadline - time.monotonic())):
+                heard = worker.heard()
+                match heard:
+                    case [NotReady(message=message)]:
+                        raise KitFault(message)
+                    case [Ready()]:
+                        return
+                    case None:
+                        break
+        worker.end()
+        raise KitFault(f"a worker with backend {self._words.name!r} did not start: {worker.said() or worker.exit}")
 
     def _answers(self) -> list[tuple[Look, Seen | Gone]]:
         """Wait until something happens at a busy post, and say what was answered."""
@@ -235,26 +263,15 @@ class Crew:
             if isinstance(report, Seen):
                 post.look = None
                 return report
-            self._note(post, report)
+            if isinstance(report, Entered):
+                post.worker.moment = report.moment
         if reports is None:
             return self._gone(place, "died")
         return self._gone(place, "silent") if time.monotonic() > post.deadline else None
 
-    def _note(self, post: _Post, report: AnyReport) -> None:
-        match report:
-            case NotReady(message=message):
-                raise KitFault(message)
-            case Ready():
-                post.ready = True
-                post.deadline = time.monotonic() + self._limit_s
-            case Entered(moment=moment):
-                post.worker.moment = moment
-
     def _gone(self, place: int, how: Literal["silent", "died", "nonsense"]) -> Gone:
-        worker, ready = self._posts[place].worker, self._posts[place].ready
+        worker = self._posts[place].worker
         exit_code = worker.end()
-        if not ready:
-            raise KitFault(f"a worker with backend {self._words.name!r} did not start ({how}): {worker.said()}")
         self._replace(place)
         return Gone(how, worker.moment, exit_code, worker.said())
 

@@ -7,14 +7,16 @@ directory stays as the kill left it.
 from __future__ import annotations
 
 import selectors
+import signal
 import time
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 from perdure_tck.stage import KitFault
 
 from .crew import Worker, worker_command
-from .tasks import AnyReport, Completed, Finished, NotReady, Opened, Run, Words
+from .tasks import AnyReport, Completed, NotReady, Opened, Run, Words
 
 FAILPOINT = "PERDURE_FAILPOINT"
 
@@ -55,40 +57,38 @@ def _watched(
     worker = Worker(lambda pipes: worker_command(words, pipes), environment)
     try:
         worker.send(run)
-        reports, silent, struck = _listen(worker, time.monotonic() + limit_s, after_told, delay_s)
+        reports, end = _listen(worker, time.monotonic() + limit_s, after_told, delay_s)
+        reports += worker.last_heard()
     finally:
         exit_code = worker.end()
     for report in reports:
         if isinstance(report, NotReady):
             raise KitFault(report.message)
-    struck = struck if after_told is not None else exit_code < 0 and not silent
-    return Killed(tuple(reports), struck, exit_code, silent, worker.said())
+    struck = exit_code == -signal.SIGKILL and end == ("itself" if after_told is None else "kill")
+    return Killed(tuple(reports), struck, exit_code, end == "silent", worker.said())
 
 
 def _listen(
     worker: Worker, deadline: float, after_told: int | None, delay_s: float
-) -> tuple[list[AnyReport], bool, bool]:
-    """Until the pipe is closed, by the end of the worker or by the kill: the reports, and which kind of kill it was."""
+) -> tuple[list[AnyReport], Literal["itself", "kill", "silent"]]:
+    """What is told until the moment of the kill, or until the worker has closed the pipe or its time is up."""
     reports: list[AnyReport] = []
     kill_time: float | None = None
-    silent = struck = False
     with selectors.DefaultSelector() as selector:
         selector.register(worker.reports, selectors.EVENT_READ)
         while True:
-            until = deadline if kill_time is None or struck else min(deadline, kill_time)
+            until = deadline if kill_time is None else min(deadline, kill_time)
             selector.select(max(0.0, until - time.monotonic()))
             heard = worker.heard()
             if heard is None:
-                return reports, silent, struck
+                return reports, "itself"
             reports += heard
             if kill_time is None and after_told is not None and _reached(reports, after_told):
                 kill_time = time.monotonic() + delay_s
-            if kill_time is not None and not struck and time.monotonic() >= kill_time:
-                struck = not any(isinstance(report, Finished) for report in reports)
-                worker.kill()
-            elif time.monotonic() >= deadline:
-                silent = True
-                worker.kill()
+            if kill_time is not None and time.monotonic() >= kill_time:
+                return reports, "kill"
+            if time.monotonic() >= deadline:
+                return reports, "silent"
 
 
 def _reached(reports: list[AnyReport], after_told: int) -> bool:

@@ -188,11 +188,13 @@ def encoded(value: Task | Report) -> bytes:
 
 
 def task_of(line: bytes) -> AnyTask:
-    return msgspec.convert(json.loads(line), AnyTask)  # type: ignore[arg-type]  # a union is a type, mypy thinks not
+    task: AnyTask = msgspec.convert(json.loads(line), AnyTask)
+    return task
 
 
 def report_of(line: bytes) -> AnyReport:
-    return msgspec.convert(json.loads(line), AnyReport)  # type: ignore[arg-type]  # as above
+    report: AnyReport = msgspec.convert(json.loads(line), AnyReport)
+    return report
 
 
 def observations(program: Program, reports: tuple[AnyReport, ...]) -> tuple[Observation, ...]:

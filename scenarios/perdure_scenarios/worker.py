@@ -1,4 +1,4 @@
-"""A worker: a process of its own that opens a backend, does what it is told through one pipe, and tells through another.
+"""A worker: a process that opens a backend, does what it is told through one pipe, and tells through another.
 
 Started by `crew.py` or `recording/` as `python -m perdure_scenarios.worker`. A look at a directory is answered again
 and again; a program is carried out once, since its end is the end of the process.
@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -36,7 +37,7 @@ from perdure_tck.program import Step
 from perdure_tck.runner import Limits, execute
 from perdure_tck.stage import KitFault, ManualClock, Stage
 
-from .recording._submit import submit
+from .submission import submit
 from .tasks import (
     Closed,
     Closing,
@@ -260,6 +261,8 @@ def main(arguments: Sequence[str]) -> None:
     submission, name, settings = arguments[3], arguments[4], arguments[5:]
     for descriptor in (requests, reports, lifeline):
         os.set_inheritable(descriptor, False)  # processes that the backend starts must not keep the pipes open
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(os.close, descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that is interrupted, and that ends us
     mouth = Mouth(reports)
     try:

@@ -35,7 +35,12 @@ VALUES: dict[str, tuple[int, Sequence[int]]] = {"ioctl": (1, [FICLONE, FICLONERA
 
 def filter_for(machine: Machine) -> bytes:
     """The filter as the kernel takes it: eight bytes an instruction."""
-    program = [_line(LOAD, 4), _line(JUMP_EQUAL, machine.audit_arch, 1, 0), _line(RETURN, STOP | FOREIGN), _line(LOAD, 0)]
+    program = [
+        _line(LOAD, 4),
+        _line(JUMP_EQUAL, machine.audit_arch, 1, 0),
+        _line(RETURN, STOP | FOREIGN),
+        _line(LOAD, 0),
+    ]
     program += [_line(JUMP_NOT_BELOW, X32_CALLS, 0, 1), _line(RETURN, STOP | FOREIGN)]
     for name, number in machine.calls.items():
         block = [*_conditions(name), _line(RETURN, STOP)]

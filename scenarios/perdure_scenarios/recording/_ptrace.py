@@ -1,4 +1,4 @@
-"""The few requests of ptrace that a tracer needs, from ctypes. They work only in the thread that started the process."""
+"""The requests of ptrace that a tracer needs, from ctypes. They work only in the thread that started the process."""
 
 from __future__ import annotations
 

@@ -13,14 +13,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from perdure_tck.stage import KitFault
 
 from ..crew import Worker, worker_command
+from ..submission import submitting_command
 from ..tasks import AnyReport, Closing, Completed, Invoked, NotReady, Run, Words
 from ..trace import Trace
-from . import _submit
 from ._calls import Calls
 from ._files import Root, Unrecordable
 from ._filter import filter_for
@@ -123,7 +124,7 @@ def record_command(
     """Run any command and record what it does to a directory. It tells nothing, so every call has step 0."""
 
     def start(program: bytes) -> Worker:
-        return Worker(lambda _: _submit.command_of(program, command))
+        return Worker(lambda _: submitting_command(program, command))
 
     return _recorded(start, directory, None, Faults(injections, capacity), limit_s)
 
@@ -160,10 +161,8 @@ class _Box:
     def kill(self) -> None:
         """Kill the process; the tracer sees to the rest. By a descriptor, which can mean no other process."""
         if self._process is not None:
-            try:
+            with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._process, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
     def end(self) -> None:
         """Wait until nothing is left of it."""
@@ -193,7 +192,9 @@ def _recorded(start: Start, directory: str, task: Run | None, faults: Faults, li
         worker = hearing.worker
         if worker is not None:
             hearing.listen()
-            worker.left(os.waitstatus_to_exitcode(box.tracer.status) if box.tracer else -signal.SIGKILL)
+            if box.tracer is not None:
+                worker.left(os.waitstatus_to_exitcode(box.tracer.status))
+            worker.end()
     return _result(box, hearing, before, silent)
 
 
@@ -218,7 +219,8 @@ def _result(box: _Box, hearing: Hearing, before: dict[str, bytes], silent: bool)
     if box.error is not None:
         raise box.error
     worker, tracer = hearing.worker, box.tracer
-    assert worker is not None and tracer is not None  # there was no error
+    assert worker is not None, "there was no error, so there is a worker"
+    assert tracer is not None
     if not tracer.submitted and not any(isinstance(report, NotReady) for report in hearing.reports):
         raise RecordingRefused(worker.said() or "the process ended before it could be traced")
     trace = Trace(before, tuple(tracer.trace))

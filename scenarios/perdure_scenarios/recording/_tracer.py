@@ -73,13 +73,14 @@ class Tracer:
         """Kill every process that is traced. What is stopped before a call does not make it any more."""
         self._killed = True
         for tid in self._alive:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(tid, signal.SIGKILL)  # nobody else has this number, since nobody has waited for it
+            _kill(tid)
 
     def _reap(self) -> bool:
         with suppress(ChildProcessError):
             tid, status = os.waitpid(-1, WALL | WNOTHREAD)
-            if not os.WIFSTOPPED(status):
+            if os.WIFSTOPPED(status):
+                _kill(tid)
+            else:
                 self._gone(tid, status)
             return True
         return False
@@ -92,7 +93,9 @@ class Tracer:
             return False
         if not os.WIFSTOPPED(status):
             self._gone(tid, status)
-        elif not self._killed:
+        elif self._killed:
+            _kill(tid)  # it has just been started by one that was killed
+        else:
             with suppress(ProcessLookupError):  # killed from elsewhere while it was stopped
                 self._stopped(tid, os.WSTOPSIG(status), status >> 16)
         return True
@@ -205,7 +208,7 @@ class Tracer:
         registers.store()
 
     def _shorten(self, flight: Flight, size: int, entry: Entry, registers: Registers) -> None:
-        """Let a write have only its first bytes. Programs rely on registers and buffers to stay: restored at the end."""
+        """Let a write have only its first bytes. Programs rely on registers and buffers to stay as they are."""
         place = flight.attempt.count_argument
         if place is None:
             place, size = 2, self._shorten_vector(flight, size, entry)
@@ -263,3 +266,7 @@ class Tracer:
                 self._at_entry(self._held.popleft())
 
 
+def _kill(tid: int) -> None:
+    """Kill the process of a thread. Nobody else has its number, since nobody has waited for it yet."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(tid, signal.SIGKILL)

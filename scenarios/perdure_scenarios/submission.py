@@ -1,6 +1,6 @@
 """How a process submits to a tracer: it asks its parent to trace it, and installs the filter of calls that stop.
 
-Also a script, `python -I -S _submit.py FILTER COMMAND...`, which does so and becomes the command. Standard library only.
+Also a script, `python -I -S submission.py FILTER COMMAND...`, which does so and becomes the command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class _Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_void_p))
 
 
-def command_of(program: bytes, command: Sequence[str]) -> list[str]:
+def submitting_command(program: bytes, command: Sequence[str]) -> list[str]:
     """The command line that submits and becomes this command."""
     return [sys.executable, "-I", "-S", __file__, program.hex(), *command]
 
