@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             survives_close=True,
             kill_durable=True,  # with or without fsync: what was written to a file survives its process
             power_durable="yes" if self.fsync else "no",
+            detects_damage=True,
         )
 
 

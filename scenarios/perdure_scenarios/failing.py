@@ -117,7 +117,7 @@ def _failing(trouble: str, trace: Trace, steps: frozenset[int]) -> Iterator[Tria
 
 
 def _full(trace: Trace) -> Iterator[Trial]:
-    """A capacity for each call that makes the files longer: one at which nothing of it fits, half, and all but a byte."""
+    """Capacities for each call that makes the files longer: nothing of it fits, half, and all but a byte."""
     for low, high in dict.fromkeys(_growths(trace)):
         for size in dict.fromkeys((low, (low + high) // 2, high - 1)):
             yield Trial(f"disk full at {size} bytes", capacity=Capacity(size))

@@ -1,4 +1,4 @@
-"""Sweeps: a program is recorded once, every state that its hazards may leave is looked at, and what was found is judged.
+"""Sweeps: a program is recorded once, every state that its hazards may leave is looked at, and each look is judged.
 
 The order is that of `Sweep.sweep`: record; then hazard by hazard, kills, power cuts, calls that fail, damage; and for
 kills a second one while it recovers. Where processes cannot be recorded, a worker is killed at moments of its history

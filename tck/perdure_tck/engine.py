@@ -55,6 +55,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     keep: Path | None = None
     """Where sweeps keep the states that break a rule."""
 
+    sweeps_deviating_max: int | None = None
+    """After how many sweeps that broke a rule no more is made; None: all are. For the zoo, where one is enough."""
+
     command: str = ""
     chosen_by: str = ""
 
@@ -206,6 +209,8 @@ def _gather_swept(
             told = _sweeping(progress, number, len(asked), program.name)
             told(0, 0, "recording")
             evidence.swept[program.name] = sweeper.sweep(program, told)
+            if sum(bool(one.witnesses) for one in evidence.swept.values()) == request.sweeps_deviating_max:
+                break
 
 
 def _within_offers(program: Program, offers: Mapping[str, bool]) -> bool:

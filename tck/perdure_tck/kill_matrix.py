@@ -24,6 +24,11 @@ FALLS_MAX = 12
 
 OPERATION_LIMIT_S = 1.0
 
+SWEPT_LIMIT_S = 5.0
+"""Workers share the machine with each other, so that a second may be too little for an operation."""
+
+SWEEPS_DEVIATING_MAX = 1
+
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one animal.
@@ -41,6 +46,8 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
     programs: int = 0
     seconds: float = 0.0
+    struck: str = ""
+    """For an animal that sweeps show: what struck it, and where."""
 
     @property
     def killed(self) -> bool:
@@ -51,9 +58,11 @@ def examine_animal(animal: Animal, programs: Sequence[Program], limit_s: float =
     """Judge an animal by every rule. Deterministic but for the seconds."""
     began: dict[str, float] = {}
     request = Request(programs=programs, today=datetime.date.min, operation_limit_s=limit_s)
+    if animal.chosen:
+        request = _by_sweeps(animal, request)
 
     def note(_number: int, _total: int, name: str) -> None:
-        began[name] = time.monotonic()
+        began.setdefault(name.partition(":")[0], time.monotonic())  # behind the colon a sweep says how far it is
 
     run = conduct(animal.backend, request, note)
     ended = time.monotonic()
@@ -67,6 +76,20 @@ def examine_animal(animal: Animal, programs: Sequence[Program], limit_s: float =
     return msgspec.structs.replace(kill, programs=first, seconds=until - began[order[0]])
 
 
+def _by_sweeps(animal: Animal, request: Request) -> Request:
+    """What is asked of an animal that only sweeps can show: the rules that name its cause, until they have fallen.
+
+    All of a sweep takes most of a minute, and what is broken need not be shown everywhere.
+    """
+    return msgspec.structs.replace(
+        request,
+        rules=animal.killed_by,
+        chosen_by=animal.chosen,
+        operation_limit_s=max(request.operation_limit_s, SWEPT_LIMIT_S),
+        sweeps_deviating_max=SWEEPS_DEVIATING_MAX,
+    )
+
+
 def kill_of(animal: Animal, run: Run) -> Kill:
     """What a run says of an animal. Nothing in it is a matter of time."""
     fallen = _fallen(run)
@@ -76,9 +99,15 @@ def kill_of(animal: Animal, run: Run) -> Kill:
         bug=animal.bug,
         fell=tuple(result.id for result in fallen),
         naming=tuple(result.id for result in naming),
+        struck=_struck(naming or fallen),
         steps=min((len(witness.steps) for result in naming or fallen for witness in result.witnesses), default=0),
         fault=run.faults[0].message if run.faults else "",
     )
+
+
+def _struck(fallen: Sequence[RuleResult]) -> str:
+    struck = next((one.struck for result in fallen for one in result.witnesses if one.struck), None)
+    return f"{struck.hazard} {struck.moment}" + (f" ({struck.model})" if struck.model else "") if struck else ""
 
 
 def _fallen(run: Run) -> Sequence[RuleResult]:
@@ -89,9 +118,9 @@ def _fallen(run: Run) -> Sequence[RuleResult]:
 
 
 def idle_rules(kills: Iterable[Kill]) -> Sequence[str]:
-    """The judged rules that kill no animal by naming its cause."""
+    """The rules that kill no animal by naming its cause, of those that are judged without sweeps."""
     busy = {rule_id for kill in kills for rule_id in kill.naming}
-    return [rule.id for rule in all_rules().values() if rule.judged and rule.id not in busy]
+    return [rule.id for rule in all_rules().values() if rule.judged and not rule.swept and rule.id not in busy]
 
 
 def wide(kills: Iterable[Kill]) -> Sequence[Kill]:

@@ -34,8 +34,8 @@ Progress = Callable[[int, int, str], None]
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be swept. `words` name the backend as on a command line, since other processes have to load it.
 
-    `states_max` bounds the power cuts of one program by one model of disks, unless it is so long that they are less than
-    a few for each call. Proofs are kept below `keep`, if it is given.
+    `states_max` bounds the power cuts of one program by one model of disks, unless it is so long that they are less
+    than a few for each call. Proofs are kept below `keep`, if it is given.
     """
 
     words: str

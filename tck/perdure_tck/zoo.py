@@ -29,7 +29,8 @@ class Animal(Protocol):
     """A broken backend. Of the rules in `killed_by` one must fall; each of them names the cause.
 
     `bug` is its number in a catalogue, with a letter for a second variant. `signature` are all rules that fall on it,
-    in the order of the table; empty if that was never found out.
+    in the order of the table; empty if that was never found out. `chosen` are the words by which another process can
+    load its backend, if only sweeps can show what is wrong with it; else "".
     """
 
     @property
@@ -46,6 +47,8 @@ class Animal(Protocol):
     def signature(self) -> tuple[str, ...]: ...
     @property
     def backend(self) -> Backend: ...
+    @property
+    def chosen(self) -> str: ...
 
 
 class KnownBug(Protocol):

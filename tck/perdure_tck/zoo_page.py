@@ -13,19 +13,25 @@ from .zoo import Animal, KnownBug
 
 
 def signatures(kills: Iterable[Kill]) -> str:
-    """The rules that fall on each animal, as TOML: what a diagnosis is made from."""
+    """The rules that fall on each animal, as TOML: what a diagnosis is made from. Of one that sweeps show only the
+    rules that name its cause are asked, so that it has no signature."""
     head = "# Which rules fall on which animal, found and written by `perdure zoo --write`.\n\n"
-    return head + "".join(f'{kill.animal} = "{" ".join(kill.fell)}"\n' for kill in kills)
+    return head + "".join(f'{kill.animal} = "{" ".join(kill.fell)}"\n' for kill in kills if not kill.struck)
 
 
 def page(text: str, animals: Sequence[Animal], kills: Sequence[Kill], bugs: Sequence[KnownBug]) -> str:
     """The page with its generated parts made anew. Raises `ValueError` if it lacks one of the comments around them."""
+    shown = [(animal, kill) for animal, kill in zip(animals, kills, strict=True) if not animal.chosen]
+    swept = [(animal, kill) for animal, kill in zip(animals, kills, strict=True) if animal.chosen]
+    unharmed, fell = [animal for animal, _ in shown], [kill for _, kill in shown]
     parts = {
-        "matrix": matrix(animals, kills),
-        "questions": _questions(animals, kills, bugs),
+        "matrix": matrix(unharmed, fell),
+        "questions": _questions(unharmed, fell, bugs),
         "awaiting": _awaiting(bugs),
         "not ours": _not_ours(bugs),
     }
+    if swept:
+        parts["swept"] = _swept(swept)
     for name, part in parts.items():
         text = _renewed(text, name, part)
     return text
@@ -44,6 +50,14 @@ def matrix(animals: Iterable[Animal], kills: Iterable[Kill]) -> str:
     """The kill matrix as a Markdown table. The rules that name the cause are bold."""
     heads = ["animal", "bug", "what is wrong", "rules that fall", "witness"]
     return _table(heads, (_matrix_row(animal, kill) for animal, kill in zip(animals, kills, strict=True)))
+
+
+def _swept(swept: Sequence[tuple[Animal, Kill]]) -> str:
+    """The animals that only sweeps show, with what struck them."""
+    heads = ["animal", "bug", "what is wrong", "rules that fall", "struck by"]
+    rows = ([*_matrix_row(animal, kill)[:-1], _plain(kill.struck) or "nothing"] for animal, kill in swept)
+    killed = sum(kill.killed for _, kill in swept)
+    return f"{_table(heads, rows)}\nKilled by a rule that names the cause: {killed} of {len(swept)}.\n"
 
 
 def _matrix_row(animal: Animal, kill: Kill) -> Sequence[str]:

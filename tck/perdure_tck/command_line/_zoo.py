@@ -84,7 +84,8 @@ def _line(kill: Kill) -> str:
     rules = " ".join(f"{rule_id}*" if rule_id in kill.naming else rule_id for rule_id in kill.fell)
     said = f"KIT FAULT {kill.fault}" if kill.fault else rules or "no rule fell"
     effort = f"{steps(kill.steps):>8}  {kill.seconds:5.2f} s  program {kill.programs:<4}"
-    return f"{'✓' if kill.killed else '✗'} {kill.animal:<38} {kill.bug:<9}{effort}  {said}"
+    line = f"{'✓' if kill.killed else '✗'} {kill.animal:<38} {kill.bug:<9}{effort}  {said}"
+    return f"{line}\n    {kill.struck}" if kill.struck else line
 
 
 def _awaited(bugs: Sequence[KnownBug]) -> Iterator[str]:
