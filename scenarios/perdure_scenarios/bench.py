@@ -27,7 +27,6 @@ from .proofs import Proof, Rerun, kept, text_of
 from .rooms import Rooms
 from .strikes import Strike
 
-
 TOLD_EVERY = 16
 
 

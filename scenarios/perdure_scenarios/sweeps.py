@@ -15,6 +15,7 @@ import msgspec
 from perdure import Claims, load_backend
 from perdure_tck.durability import Context, Moment, judge_answers, judge_look
 from perdure_tck.hazards import Hazard
+from perdure_tck.history import completion_of
 from perdure_tck.judge import FULL_CLAIMS
 from perdure_tck.look import sights_of
 from perdure_tck.past import Past
@@ -150,7 +151,7 @@ class Sweep:
             return
         context: Context = "disk full" if hazard.kind == "disk full" else "error"
         past = Past(bench.program, observations(bench.program, one.recording.reports), self._ask.claims)
-        moment = Moment(context, past.known, _under_way(one.recording, past))
+        moment = Moment(context, past.known, _under_way(one.recording.reports, past))
         _count_trial(bench, past, context)
         strike = Strike(moment, EMPTY_IMAGE, one.trial.words)
         if past.deviation is not None:
@@ -205,7 +206,7 @@ class Sweep:
         killed = kill_at(self._words, run, told, delay_s, self._ask.open_limit_s)
         past = Past(bench.program, observations(bench.program, killed.reports), self._ask.claims)
         if killed.struck and past.deviation is None:
-            moment = Moment("kill", past.known, _invoked(killed.reports, past))
+            moment = Moment("kill", past.known, _under_way(killed.reports, past))
             words = f"{delay_s * 1000:g} ms after answer {told}"
             bench.judge([Strike(moment, read_image(room), words)], past, looker)
         self._rooms.leave(room)
@@ -276,18 +277,15 @@ def _end(past: Past) -> Duty:
     return Duty(len(past.program.steps) + 1, len(past.observations))
 
 
-def _under_way(recording: Recording, past: Past) -> int:
-    """The step that was never answered, if there is one."""
-    return _invoked(recording.reports, past)
-
-
-def _invoked(reports: Iterable[AnyReport], past: Past) -> int:
+def _under_way(reports: Iterable[AnyReport], past: Past) -> int:
+    """The step that was begun and never answered; 0 if there is none."""
     last = max((report.number for report in reports if isinstance(report, Invoked)), default=0)
     return last if last > len(past.observations) else 0
 
 
 def _count_trial(bench: Bench, past: Past, context: str) -> None:
-    wrong = [seen for seen in past.observations if str(seen.outcome) not in ("ok",) and not _answered(seen.outcome)]
+    """Count that a fault struck, and what it made fail."""
+    wrong = [seen for seen in past.observations if completion_of(seen.outcome) != "ok"]
     bench.operations += len(past.observations)
     if context == "disk full":
         bench.coverage["disks_full"] += 1
@@ -296,10 +294,6 @@ def _count_trial(bench: Bench, past: Past, context: str) -> None:
     bench.coverage["failures"] += 1
     bench.coverage["failed_answers"] += len(wrong)
     bench.coverage["deletions_failed"] += sum(seen.step.operation.kind == "delete" for seen in wrong)
-
-
-def _answered(outcome: object) -> bool:
-    return type(outcome).__name__ in ("Events", "Number", "Loaded")
 
 
 def _rerun(trial: Trial) -> Rerun:

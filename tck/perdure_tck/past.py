@@ -4,6 +4,7 @@ An operation that was answered has happened; one that failed has not; one that w
 unknown, may have happened, or may yet happen, in whole or not at all: of a call of several AtomicWrites a prefix of
 each of its ids, of a deletion all or nothing. So the answer is a set of states. Pure; what was found is compared in
 `durability.py`.
+"""
 
 from __future__ import annotations
 
