@@ -175,23 +175,6 @@ class LastButOneIsNotChecked(Recovery):
 
 
 @family.animal(
-    bug="SEEN-59",
-    system=NONE_REPORTED + "an error of the disk and the end of a file are one branch",
-    source="https://www.usenix.org/conference/fast17/technical-sessions/presentation/ganesan",
-    cause="an error while reading is taken for the end of the file",
-    killed_by="D-15",
-)
-class ErrorIsTheEndOfTheFile(Disk):
-    """An opening on a bad day cuts off what it could not read."""
-
-    def read(self, descriptor: int, offset: int, length: int) -> bytes:
-        try:
-            return super().read(descriptor, offset, length)
-        except OSError:
-            return b""
-
-
-@family.animal(
     bug="SEEN-60",
     system=NONE_REPORTED + "a checkpoint is believed to be the end",
     source="https://www.usenix.org/conference/fast17/technical-sessions/presentation/ganesan",

@@ -192,6 +192,10 @@ class Crew:
         while self._posts:
             self._posts.pop().worker.end()
 
+    def workers(self) -> list[int]:
+        """The processes of the crew, by their numbers."""
+        return [post.worker.pid for post in self._posts]
+
     def look(self, look: Look) -> Seen | Gone:
         """The answer to one look."""
         return next(answer for _, answer in self.look_at([look]))

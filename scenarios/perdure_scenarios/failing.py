@@ -85,7 +85,7 @@ def trials(hazard: Hazard, trace: Trace, steps: frozenset[int]) -> Sequence[Tria
     """The runs that a hazard asks for."""
     match hazard.kind:
         case "disk full":
-            found = list(_full(trace))
+            found = [*_full(trace), *_full_within(trace)]
         case "disk read-only":
             found = [
                 Trial(f"disk read-only from the {call_words(call)} on", (_read_only(number),), at=number)
@@ -93,7 +93,8 @@ def trials(hazard: Hazard, trace: Trace, steps: frozenset[int]) -> Sequence[Tria
             ]
         case _:
             found = list(_failing(hazard.trouble, trace, steps))
-    return [found[place] for place in places(len(found), RUNS_MAX)]
+    many = 2 * RUNS_MAX if hazard.kind == "disk full" else RUNS_MAX
+    return [found[place] for place in places(len(found), many)]
 
 
 def _read_only(number: int) -> Injection:
@@ -121,6 +122,15 @@ def _full(trace: Trace) -> Iterator[Trial]:
     for low, high in dict.fromkeys(_growths(trace)):
         for size in dict.fromkeys((low, (low + high) // 2, high - 1)):
             yield Trial(f"disk full at {size} bytes", capacity=Capacity(size))
+
+
+def _full_within(trace: Trace) -> Iterator[Trial]:
+    """A write of which half fits, and room again for whatever comes after its failure: in the same process."""
+    for number, call in enumerate(trace.calls, 1):
+        if isinstance(call, Wrote) and len(call.data) > 1:
+            rest = Injection(number + 1, Fail("ENOSPC"), frozenset({"write"}))
+            half = Injection(number, Short(len(call.data) // 2))
+            yield Trial(f"disk full within the {call_words(call)}, and room again", (half, rest), at=number)
 
 
 def _growths(trace: Trace) -> Iterator[tuple[int, int]]:

@@ -47,7 +47,7 @@ DELAYS_S = (0.0, 0.0005, 0.002, 0.008)
 LIES_MAX = 6
 """How many syncs of one program lie, one at a time."""
 
-STATES_A_CALL = 3
+STATES_A_CALL = 2
 """How many power cuts there are at least for each call, however long a program is."""
 
 
@@ -76,6 +76,14 @@ class Sweep:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def workers(self) -> list[int]:
+        """The processes that look at states, by their numbers."""
+        return self._crew.workers()
+
+    def rooms(self) -> Path:
+        """Where everything of this sweep lies until it is left."""
+        return self._rooms.directory
 
     def sweep(self, program: Program, progress: Progress) -> Swept:
         keep, claims, words = self._ask.keep, self._ask.claims, self._ask.words

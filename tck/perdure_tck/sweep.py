@@ -40,7 +40,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     words: str
     claims: Claims
-    states_max: int = 150
+    states_max: int = 120
     open_limit_s: float = 60.0
     operation_limit_s: float = 5.0
     keep: Path | None = None
