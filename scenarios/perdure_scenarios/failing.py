@@ -35,9 +35,6 @@ from .trace import (
 )
 from .wording import call_words
 
-RUNS_MAX = 24
-"""How many calls one hazard of one program makes fail, spread over all that it could."""
-
 LANES = 2
 
 KINDS: dict[type[AnyCall], Kind] = {
@@ -81,8 +78,8 @@ class Tried(msgspec.Struct, frozen=True):
     room: Path
 
 
-def trials(hazard: Hazard, trace: Trace, steps: frozenset[int]) -> Sequence[Trial]:
-    """The runs that a hazard asks for."""
+def trials(hazard: Hazard, trace: Trace, steps: frozenset[int], runs_max: int) -> Sequence[Trial]:
+    """The runs that a hazard asks for; of more than `runs_max` as many, spread over all of them."""
     match hazard.kind:
         case "disk full":
             found = [*_full(trace), *_full_within(trace)]
@@ -93,7 +90,7 @@ def trials(hazard: Hazard, trace: Trace, steps: frozenset[int]) -> Sequence[Tria
             ]
         case _:
             found = list(_failing(hazard.trouble, trace, steps))
-    many = 2 * RUNS_MAX if hazard.kind == "disk full" else RUNS_MAX
+    many = 2 * runs_max if hazard.kind == "disk full" else runs_max  # there are two ways to be full
     return [found[place] for place in places(len(found), many)]
 
 

@@ -127,7 +127,7 @@ class Sweep:
             case _ if hazard.trouble == "lying sync":
                 self._lie(recording, bench, looker, past)
             case _:
-                self._fail(hazard, trials(hazard, trace, steps), bench, looker, recording)
+                self._fail(hazard, trials(hazard, trace, steps, self._ask.runs_max), bench, looker, recording)
 
     # A second kill, while it recovers from the first
 

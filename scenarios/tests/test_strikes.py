@@ -77,18 +77,22 @@ def test_a_failed_sync_drops_what_was_written_since_the_last_one() -> None:
     ],
 )
 def test_a_call_fails_with_what_it_can_fail_with(trouble: str, struck: list[int]) -> None:
-    assert [trial.at for trial in trials(Hazard("fail", trouble), TRACE, ALL)] == struck
+    assert [trial.at for trial in trials(Hazard("fail", trouble), TRACE, ALL, 24)] == struck
 
 
 def test_a_disk_is_full_around_each_write_and_within_it() -> None:
-    found = trials(Hazard("disk full"), TRACE, ALL)
+    found = trials(Hazard("disk full"), TRACE, ALL, 24)
     assert [trial.capacity.size for trial in found if trial.capacity] == [0, 2, 3, 4, 6, 7]
     assert [trial.at for trial in found if trial.capacity is None] == [2, 4]
 
 
+def test_more_runs_than_there_is_time_for_are_spread() -> None:
+    assert [trial.at for trial in trials(Hazard("fail", "EIO"), TRACE, ALL, 2)] == [1, 6]
+
+
 def test_renamed_files_keep_their_size() -> None:
     trace = Trace({"a": b"123"}, (Renamed(0, 0, "a", "b"), Wrote(0, 0, "b", 3, b"4")))
-    sizes = [trial.capacity.size for trial in trials(Hazard("disk full"), trace, ALL) if trial.capacity]
+    sizes = [trial.capacity.size for trial in trials(Hazard("disk full"), trace, ALL, 24) if trial.capacity]
     assert sizes == [3]
 
 

@@ -38,7 +38,7 @@ def claims_of(words: str, changed: Mapping[str, Any]) -> Claims:
 
 
 def swept(words: str, program: Program, keep: Path | None = None, **claims: Any) -> Swept:
-    ask = Ask(words=words, claims=claims_of(words, claims), keep=keep, states_max=60)
+    ask = Ask(words=words, claims=claims_of(words, claims), keep=keep, states_max=60, runs_max=6)
     with Sweep(ask, crew_size=2) as sweep:
         return sweep.sweep(program, lambda *_: None)
 

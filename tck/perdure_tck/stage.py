@@ -94,8 +94,8 @@ class LoopThread:
             try:
                 return future.result(timeout=0.05)
             except concurrent.futures.TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # it has raised that itself, or has come to its end just now
+                    return future.result()
             if pulse.overdue:
                 pulse.given_up = True
                 future.cancel()

@@ -35,12 +35,14 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be swept. `words` name the backend as on a command line, since other processes have to load it.
 
     `states_max` bounds the power cuts of one program by one model of disks, unless it is so long that they are less
-    than a few for each call. Proofs are kept below `keep`, if it is given.
+    than a few for each call; `runs_max` the runs in which a call fails, of one hazard. Proofs are kept below `keep`, if
+    it is given.
     """
 
     words: str
     claims: Claims
     states_max: int = 120
+    runs_max: int = 24
     open_limit_s: float = 60.0
     operation_limit_s: float = 5.0
     keep: Path | None = None
