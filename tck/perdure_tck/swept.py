@@ -51,7 +51,7 @@ def _unreached(claims: Claims, found: Sequence[Swept], missing: Sequence[str]) -
         return Word.UNPROVEN, "no file was changed below its directory, so nothing could be struck"
     lacking = dict.fromkeys(reason for one in found for reason in one.not_run)
     if lacking:
-        return Word.NOT_RUN, "; ".join(lacking)
+        return Word.NOT_RUN, f"{'; '.join(lacking)}; not exercised enough: {', '.join(missing)}"
     doubts = dict.fromkeys(one.unproven for one in found if one.unproven)
     return Word.UNPROVEN, "; ".join(doubts) or f"not exercised enough: {', '.join(missing)}"
 

@@ -16,7 +16,7 @@ from perdure_tck.engine import Request, conduct
 from perdure_tck.failure_text import LINES_MAX, block
 from perdure_tck.scenario_text import parse, read_scenario
 from perdure_tck.verdict import Word
-from perdure_tck.witness_files import with_files
+from perdure_tck.witness_files import with_files, without_files
 
 PROGRAMS = [
     parse("rules J-40\nwrite p 1\nwrite p 2\nclock 5\nhighest p\n", "one"),
@@ -145,6 +145,11 @@ def test_witnesses_are_written_as_scenario_files_and_old_ones_go(run: Run, tmp_p
     folder.mkdir()
     (folder / "J-99-old.scenario").write_text("rules J-99\nwrite p 1\n")
     (folder / "notes.txt").write_text("mine")
+    for name, inside in (("J-99-old.struck", "proof.json"), ("mine.struck", "notes.txt")):
+        (folder / name).mkdir()
+        (folder / name / inside).write_text("{}")
+    without_files(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.struck", "notes.txt"]
     written = with_files(run, folder)
     files = {witness.file for result in written.rules for witness in result.witnesses if witness.file}
     assert {str(path) for path in folder.glob("*.scenario")} == files
