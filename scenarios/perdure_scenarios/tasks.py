@@ -1,0 +1,203 @@
+"""What travels between a run and its worker processes: tasks one way, reports the other, each one line of JSON.
+
+The standard library writes the lines, not msgspec: programs hold text that is not Unicode, which must arrive as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import msgspec
+from perdure import PersistentRepr, SelectedSnapshot
+from perdure_tck.history import Observation
+from perdure_tck.outcomes import AnyOutcome
+from perdure_tck.program import Program
+
+Moment = Literal["load", "open", "look", "write", "close", "reopen", "look again", "close again"]
+"""Where a worker is while it looks at a directory."""
+
+
+class Words(msgspec.Struct, frozen=True):
+    """A backend as the command line names it: a name or `module:attribute`, and settings."""
+
+    name: str
+    settings: dict[str, str] = {}
+
+
+class Task(msgspec.Struct, frozen=True, tag=True):
+    """What a worker is asked for."""
+
+
+class Run(Task, frozen=True, kw_only=True):
+    """Carry out a program in a directory, tell of every step, and stop; without `close`, as if killed at its end."""
+
+    program: Program
+    directory: str
+    namespace: str = "perdure"
+    page_size: int | None = None
+    close: bool = True
+    operation_limit_s: float = 30.0
+
+
+class Look(Task, frozen=True, kw_only=True):
+    """Open a directory and look at these ids; with `write_more`, write one event to each, open again, look again."""
+
+    directory: str
+    persistence_ids: tuple[str, ...]
+    write_more: bool = False
+    namespace: str = "perdure"
+    page_size: int | None = None
+
+
+AnyTask = Run | Look
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An exception of the backend: while what was done, its type and message, and whether the contracts know it."""
+
+    during: str
+    error: str
+    message: str
+    known: bool = False
+    """Whether it is one of `perdure.errors`: `OpenFailed`, `Unreadable`, ..."""
+
+    def __str__(self) -> str:
+        return f"{self.during}: {self.error}: {self.message}"
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """What a worker tells."""
+
+
+class Ready(Report, frozen=True):
+    """The backend is loaded; tasks are welcome."""
+
+
+class NotReady(Report, frozen=True):
+    """The backend cannot be loaded: a fault of the adapter or of its words."""
+
+    message: str
+
+
+class Opening(Report, frozen=True):
+    """The location is about to be opened."""
+
+
+class Opened(Report, frozen=True):
+    """The location is open; the first step follows."""
+
+
+class OpeningFailed(Report, frozen=True):
+    """The location could not be opened; no step was taken."""
+
+    failure: Failure
+
+
+class Invoked(Report, frozen=True):
+    """A step of the program, counted from 1, has begun."""
+
+    number: int
+    at_ns: int
+
+
+class Completed(Report, frozen=True):
+    """A step has ended. A worker that was told so by its backend has told it before it did anything else."""
+
+    number: int
+    at_ns: int
+    outcome: AnyOutcome
+
+
+class Closing(Report, frozen=True):
+    """The location is about to be closed."""
+
+
+class Closed(Report, frozen=True):
+    """The location is closed."""
+
+
+class ClosingFailed(Report, frozen=True):
+    """Closing raised, or did not end."""
+
+    failure: Failure
+
+
+class Finished(Report, frozen=True):
+    """A program has come to its end. `failpoints` are those that were passed, with how often."""
+
+    failpoints: dict[str, int] = {}
+
+
+class Entered(Report, frozen=True):
+    """A look has come to this moment: what a worker that says no more was doing."""
+
+    moment: Moment
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What was seen of one persistence id. Of a replay that failed, the events that came before."""
+
+    persistence_id: str
+    events: tuple[PersistentRepr, ...]
+    highest_sequence_nr: int | None
+    snapshots: tuple[SelectedSnapshot, ...]
+    """All of them, the highest number first."""
+
+    failures: tuple[Failure, ...] = ()
+
+
+class More(msgspec.Struct, frozen=True):
+    """One more event that was written: with which number, and why not if that failed."""
+
+    persistence_id: str
+    sequence_nr: int
+    failure: Failure | None = None
+    rejected: bool = False
+
+
+class Seen(Report, frozen=True):
+    """The answer to a look. `failure` is what ended it early: opening or closing failed."""
+
+    sights: tuple[Sight, ...] = ()
+    more: tuple[More, ...] = ()
+    sights_again: tuple[Sight, ...] = ()
+    failure: Failure | None = None
+
+
+AnyReport = (
+    Ready
+    | NotReady
+    | Opening
+    | Opened
+    | OpeningFailed
+    | Invoked
+    | Completed
+    | Closing
+    | Closed
+    | ClosingFailed
+    | Finished
+    | Entered
+    | Seen
+)
+
+
+def encoded(value: Task | Report) -> bytes:
+    """The line of a task or a report."""
+    return json.dumps(msgspec.to_builtins(value)).encode() + b"\n"
+
+
+def task_of(line: bytes) -> AnyTask:
+    task: AnyTask = msgspec.convert(json.loads(line), AnyTask)
+    return task
+
+
+def report_of(line: bytes) -> AnyReport:
+    report: AnyReport = msgspec.convert(json.loads(line), AnyReport)
+    return report
+
+
+def observations(program: Program, reports: tuple[AnyReport, ...]) -> tuple[Observation, ...]:
+    """The steps that were acknowledged, as the runner would have observed them."""
+    completed = [report for report in reports if isinstance(report, Completed)]
+    return tuple(Observation(one.number, program.steps[one.number - 1], one.outcome) for one in completed)
