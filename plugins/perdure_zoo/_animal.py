@@ -40,7 +40,8 @@ class Animal(msgspec.Struct, frozen=True, kw_only=True):
     `bug` is its number in the catalogue of known bugs, with a letter for a second variant; SEEN-.. stands for one that
     is not in the catalogue. `system` is where it really happened ("none reported: ..." where a rule guards against a
     mistake that we know of nobody to have made), `source` where one can read about it, `cause` the mistake in one line.
-    Of the rules in `killed_by` at least one must fall, and each of them names the cause.
+    Of the rules in `killed_by` at least one must fall, and each of them names the cause. `chosen` are the words by
+    which another process can load its backend, where there are any.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Animal(msgspec.Struct, frozen=True, kw_only=True):
     story: str
     killed_by: tuple[str, ...]
     backend: Backend
+    chosen: str = ""
 
     @property
     def signature(self) -> tuple[str, ...]:

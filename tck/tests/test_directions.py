@@ -17,14 +17,15 @@ ALLOWED = {
     "perdure": set(),
     "perdure_memory": {"perdure"},
     "perdure_sqlite": {"perdure"},
-    "perdure_zoo": {"perdure", "perdure_memory"},
+    "perdure_files": {"perdure"},
+    "perdure_zoo": {"perdure", "perdure_files", "perdure_memory"},
     "perdure_tck": {"perdure"},
     "perdure_scenarios": {"perdure", "perdure_tck"},
     "perdure_reports": {"perdure_tck.document", "perdure_tck.verdict", "perdure_tck.failure_text"},
 }
 """What of this project each package may import, besides itself."""
 
-FOREIGN = {"perdure": {"msgspec"}, "perdure_memory": {"msgspec"}, "perdure_sqlite": {"msgspec"}}
+FOREIGN = {name: {"msgspec"} for name in ("perdure", "perdure_memory", "perdure_sqlite", "perdure_files")}
 """What else the packages may import that applications install; the kit and the reports have extras of their own."""
 
 
