@@ -106,7 +106,7 @@ def test_a_state_says_between_which_calls_it_is_and_what_is_lost() -> None:
     )
     assert words[0].endswith("; nothing lost")
     assert any(one.endswith("; lost: rename of a.tmp to a") for one in words)
-    assert any(one.endswith("; zeros: write of 40 bytes at 0 to a.tmp") for one in words)
+    assert any(one.endswith("; zeros instead of write of 40 bytes at 0 to a.tmp") for one in words)
 
 
 def test_what_is_lost_is_listed_up_to_a_few() -> None:
