@@ -170,7 +170,7 @@ def test_fdatasync_of_bytes_in_place_carries_no_names(model: Model) -> None:
         [Created(0, 0, "c")],
         [Wrote(0, 0, "log", len(OLD), NEW)],
         [Truncated(0, 0, "log", 0)],
-        [Truncated(0, 0, "log", 9000), Synced(0, 0, "log"), Renamed(0, 0, "x", "y"), Wrote(0, 0, "log", 8000, NEW)],
+        [Truncated(0, 0, "log", 9000), Synced(0, 0, "log"), Renamed(0, 0, "x", "y"), Wrote(0, 0, "log", 8000, b"x")],
     ],
     ids=["a new file", "a file that grew", "a file that was cut", "blocks in a hole"],
 )
@@ -189,6 +189,14 @@ def test_a_write_beside_a_lost_one_in_its_sector_is_there_in_the_strict_model_al
     assert whole in contents(acknowledged(trace, "strict"), "a")
     assert whole not in contents(acknowledged(trace, "ext4"), "a")
     assert torn in contents(acknowledged(trace, "ext4"), "a")
+
+
+def test_in_ext4_nothing_is_written_over_a_wide_write_that_is_lost() -> None:
+    calls = [Wrote(0, 0, "a", 0, b"1" * 1024), Wrote(0, 0, "a", 0, b"2" * 100), Wrote(0, 0, "a", 600, b"3" * 100)]
+    trace = trace_of({"a": bytes(2048)}, calls)
+    alone = bytes(600) + b"3" * 100 + bytes(1348)
+    assert alone in contents(acknowledged(trace, "strict"), "a")
+    assert alone not in contents(acknowledged(trace, "ext4"), "a")
 
 
 @each_model
