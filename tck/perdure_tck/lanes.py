@@ -185,9 +185,10 @@ def _main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _play(lane, answers)
-    except KitFault as fault:
-        cause = "".join(traceback.format_exception(fault.__cause__ or fault))
-        _say(answers, _Faulty(readable(str(fault)), readable(cause)))
+    except Exception as error:
+        said = str(error) if isinstance(error, KitFault) else f"a lane of generated programs raised {error!r}"
+        cause = "".join(traceback.format_exception(error.__cause__ or error))
+        _say(answers, _Faulty(readable(said), readable(cause)))
     _say(answers, _Done())
 
 

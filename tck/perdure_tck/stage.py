@@ -21,6 +21,7 @@ import msgspec
 from perdure import Backend, Location, Storage
 
 from .model import START_OF_CLOCK
+from .scratch import scratch
 
 Result = TypeVar("Result")
 GRACE_S = 0.5
@@ -153,7 +154,7 @@ class Stage:
         self.backend = backend
         self.clock = ManualClock()
         self.pulse = Pulse()
-        self.directory = Path(tempfile.mkdtemp(prefix="perdure-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="perdure-", dir=scratch()))
         self._open_limit_s = open_limit_s
         self._locations: dict[str, Location] = {}
         self._handles: dict[str, Handle] = {}
