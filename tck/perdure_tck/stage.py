@@ -95,8 +95,8 @@ class LoopThread:
             try:
                 return future.result(timeout=0.05)
             except concurrent.futures.TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # the work raised it itself, or it ended just after the waiting did
+                    return future.result()
             if pulse.overdue:
                 pulse.given_up = True
                 future.cancel()
