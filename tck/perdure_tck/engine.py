@@ -22,6 +22,7 @@ from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, 
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
+from .offers import QUERY_METHODS, Offers
 from .packs import digest
 from .preflight import claims_fault
 from .program import Program
@@ -83,7 +84,7 @@ class _Evidence:
         """Claims that are not made, and rightly so: a program that needs them deviated."""
         self.generated = 0
         self.fault: KitFault | None = None
-        self.offers = {"journal": True, "snapshots": True}
+        self.offers = Offers()
 
     def witnesses_against(self, rule_id: str) -> tuple[Witness, ...]:
         """The witnesses against a rule, shortest first, from whichever program; probes do not count."""
@@ -140,11 +141,10 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
-    journal, snapshots = examiner.offers()
-    evidence.offers = {"journal": journal, "snapshots": snapshots}
+    evidence.offers = examiner.offers()
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
-        if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
+        if evidence.offers.lacking(case.program):
             continue
         _refuse_contradiction(case.program)
         if not case.unmet:
@@ -189,12 +189,12 @@ def _gather_generated(
         evidence.generated += len(findings)
 
 
-def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Mapping[str, bool]) -> list[Finding]:
+def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Offers) -> list[Finding]:
     """What one lane finds, until enough deviated: what is broken everywhere need not be shown everywhere."""
     findings: list[Finding] = []
     deviating = 0
     for program in programs:
-        asked = generation.within(program, examiner.claims, offers["journal"], offers["snapshots"])
+        asked = generation.within(program, examiner.claims, *offers)
         findings.append(examiner.examine(asked))
         deviating += bool(findings[-1].witnesses)
         if deviating == DEVIATING_MAX:
@@ -224,7 +224,7 @@ def _widened(case: _Case, claims: Claims) -> Claims:
 
 def _result(rule: Rule, cases: Sequence[_Case], claims: Claims, evidence: _Evidence, request: Request) -> RuleResult:
     mine = [case for case in cases if rule.id in case.program.rules]
-    judged = [case for case in mine if not case.unmet]
+    judged = [case for case in mine if not case.unmet and not evidence.offers.lacking(case.program)]
     coverage: Counter[str] = Counter()
     for case in judged:
         finding = evidence.findings.get(case.program.name)
@@ -258,7 +258,7 @@ def _word(
     evidence: _Evidence,
 ) -> tuple[Word, str]:
     """The word for one rule, strongest reason first, and the reason in words."""
-    if not evidence.offers[rule.chapter]:
+    if not evidence.offers.chapter(rule.chapter):
         return Word.UNSUPPORTED, f"the backend offers no {rule.chapter}"
     if rule.claim and not getattr(claims, rule.claim):
         return Word.UNSUPPORTED, _probed(rule.claim, rule, mine, evidence)
@@ -267,8 +267,14 @@ def _word(
         return Word.VIOLATED, f"seen in {_scenarios(len(violations))}"
     if evidence.fault and (not mine or any(case.program.name not in evidence.findings for case in judged)):
         return Word.KIT_FAULT, str(evidence.fault)
+    lacking = sorted({evidence.offers.lacking(case.program) for case in mine} - {""})
     if mine and not judged:
-        return Word.UNSUPPORTED, _probed(mine[0].unmet, rule, mine, evidence)
+        unmet = next((case.unmet for case in mine if case.unmet), "")
+        told = _probed(unmet, rule, mine, evidence) if unmet else f"the backend offers no {' and no '.join(lacking)}"
+        return Word.UNSUPPORTED, told
+    absent = [name for name in lacking if name in QUERY_METHODS]
+    if absent and any(coverage[name] for name in rule.floor):  # floors are those of a backend that offers everything
+        return Word.CONFORMS, f"{_scenarios(len(judged))}; others need {', '.join(absent)}, not offered"
     missing = [f"{name} {coverage[name]} of {least}" for name, least in rule.floor.items() if coverage[name] < least]
     if missing:
         return Word.UNPROVEN, f"not exercised enough: {', '.join(missing)}"
