@@ -1,4 +1,4 @@
-"""Offsets as a program sees them: each event has one, whichever query gave it, and they are in the order of the feed."""
+"""Offsets as a program sees them: one for each event, whichever query gave it, and in the order of the feed."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ from .state import State as State
 from .state import Transition as Transition
 from .validity import is_unicode, valid_id, valid_number
 
+
 def step(
     state: State, operation: AnyOperation, number: int, claims: Claims, observed: AnyOutcome | None = None
 ) -> tuple[Transition, ...]:
@@ -74,7 +75,7 @@ def step(
         case Query():
             return (Transition(Done(), model_queries.opened(state, operation, claims)),)
         case Take():
-            return (model_queries.taken(state, operation, claims, observed),)
+            return (model_queries.taken(state, operation, observed),)
         case Close():
             return (Transition(Done(), model_queries.closed(state, operation.name)),)
         case Reopen():

@@ -27,13 +27,15 @@ def opened(state: State, query: Query, claims: Claims) -> State:
         raise NeedsClaim("live_queries")
     if query.subject == "events by tag" and not claims.tags:
         raise NeedsClaim("tags")
+    foreign = _is_foreign(state, query.after)
     begun = OpenQuery(
         query,
         behind=_start(state, query.after),
         begun=len(state.feed),
         begun_ids=frozenset(state.logs),
         gone=frozenset() if _keeps_deleted(query, claims) else state.deleted,
-        invalid=not _valid(query, claims),
+        foreign=foreign,
+        invalid=foreign or not _valid(query, claims),
     )
     return state.with_query(query.name, begun)
 
@@ -72,7 +74,7 @@ def without(state: State, deletion: Delete, claims: Claims) -> State:
     return msgspec.structs.replace(state, deleted=deleted, queries=queries)
 
 
-def taken(state: State, take: Take, claims: Claims, observed: AnyOutcome | None) -> Transition:
+def taken(state: State, take: Take, observed: AnyOutcome | None) -> Transition:
     """What a take ends in: as it was observed if that is allowed, else in the plainest way."""
     one = state.queries.get(take.name)
     if one is None:  # nothing is open under this name: nothing happens
@@ -81,7 +83,7 @@ def taken(state: State, take: Take, claims: Claims, observed: AnyOutcome | None)
         return _ids_taken(state, one, take, observed)
     places, ended = _plainest(state, one, take)
     if isinstance(observed, Taken):
-        seen = _places(state, observed.envelopes, one.behind)
+        seen = _places(state, observed.envelopes)
         if seen is not None and _allowed(state, one, take, seen, observed.ended):
             places, ended = seen, observed.ended
     given = tuple(EventEnvelope(Offset(ORIGIN, place), state.feed[place]) for place in places)
@@ -116,11 +118,17 @@ def _start(state: State, after: Resume | None) -> int:
     return source.behind
 
 
+def _is_foreign(state: State, after: Resume | None) -> bool:
+    """Whether a query begins behind a foreign offset, or where one does that began there."""
+    source = state.queries.get(after.name) if after and not after.number else None
+    return after == FOREIGN or (source is not None and source.foreign)
+
+
 def _valid(query: Query, claims: Claims) -> bool:
     if query.by_persistence_id:
         numbers = query.from_sequence_nr, query.to_sequence_nr
         return valid_id(query.persistence_id, claims) and all(map(valid_number, numbers))
-    return query.after != FOREIGN and is_unicode(query.tag)
+    return is_unicode(query.tag)
 
 
 def _keeps_deleted(query: Query, claims: Claims) -> bool:
@@ -192,7 +200,7 @@ def _final(ended: str) -> str:
     return "" if ended == "pending" else ended
 
 
-def _places(state: State, envelopes: Iterable[EventEnvelope], behind: int) -> list[int] | None:
+def _places(state: State, envelopes: Iterable[EventEnvelope]) -> list[int] | None:
     """Where the events of some envelopes stand in the feed, or None if one of them never was there."""
     known = {(event.persistence_id, event.sequence_nr): place for place, event in enumerate(state.feed)}
     found = [known.get((one.persistence_id, one.sequence_nr)) for one in envelopes]

@@ -67,7 +67,7 @@ class Query(Operation, frozen=True):
 
 
 class Take(Operation, frozen=True):
-    """Ask a query for so many items: `take f 3`; `take f all` asks until it ends or, being live, has no more for now."""
+    """Ask a query for so many items, `take f 3`, or until it ends or, being live, has no more for now: `take f all`."""
 
     kind = "take"
     name: str

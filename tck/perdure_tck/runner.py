@@ -79,7 +79,7 @@ Due = Callable[[Sequence[Observation]], int]
 """How many items the next step has to wait for, by what was observed until then."""
 
 
-def _whatever_is_asked(observations: Sequence[Observation]) -> int:
+def _whatever_is_asked(_observations: Sequence[Observation]) -> int:
     return MAX_SEQUENCE_NR
 
 

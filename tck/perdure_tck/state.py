@@ -57,6 +57,9 @@ class OpenQuery(msgspec.Struct, frozen=True):
     cut_off: bool = False
     """Whether its storage was closed under it."""
 
+    foreign: bool = False
+    """Whether it begins behind a foreign offset."""
+
     invalid: bool = False
 
 

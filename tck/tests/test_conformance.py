@@ -47,7 +47,10 @@ BAD = {
     "an unknown key": ("color = 1", "unknown field `color`"),
     "an unknown level": ('level = "half"', "Invalid enum value 'half'"),
     "another edition": ('edition = "1999.1"', f"edition '1999.1' is not in this kit; it has {EDITION}"),
-    "an unknown claim": ("[claims]\nfast = true", "no claim named 'fast'; there are atomic_batch, deleted_events_in_feeds"),
+    "an unknown claim": (
+        "[claims]\nfast = true",
+        "no claim named 'fast'; there are atomic_batch, ",
+    ),
     "a claim of another type": ('[claims]\ntags = "no"', "Expected `bool`, got `str`"),
     "a claim of another value": ('[claims]\npower_durable = "perhaps"', "Invalid enum value 'perhaps'"),
     "claims that are no table": ("claims = 5", "Expected `object`, got `int`"),
