@@ -34,6 +34,12 @@ from ._journal import NoJournal as NoJournal
 from ._offsets import NO_OFFSET as NO_OFFSET
 from ._offsets import Offset as Offset
 from ._offsets import check_offset as check_offset
+from ._projections import Handler as Handler
+from ._projections import MemoryOffsets as MemoryOffsets
+from ._projections import OffsetStore as OffsetStore
+from ._projections import ResumableQuery as ResumableQuery
+from ._projections import close_query as close_query
+from ._projections import project as project
 from ._queries import AllEvents as AllEvents
 from ._queries import CurrentAllEvents as CurrentAllEvents
 from ._queries import CurrentEventsByPersistenceId as CurrentEventsByPersistenceId
