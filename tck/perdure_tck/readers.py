@@ -21,7 +21,7 @@ FOREIGN_OFFSET = Offset("of-another-backend", 1)
 SPINS = 5
 """How often the loop may turn until what nobody expects is looked for: enough for what is ready by then."""
 
-QUIET_S = 0.05
+QUIET_S = 0.01
 """How long a step that expects `pending` waits for something to come all the same."""
 
 Item = EventEnvelope | str
