@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 import platform
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 
 import msgspec
 from perdure import Backend, Claims
 
-from . import generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
+<<<<<<< HEAD
 from .offers import QUERY_METHODS, Offers
+=======
+from .lanes import Lanes, Progress, Work
+>>>>>>> main
 from .packs import digest
 from .preflight import claims_fault
 from .program import Program
@@ -31,15 +31,10 @@ from .stage import KitFault
 from .verdict import EXIT_KIT_FAULT, Word, exit_code
 from .zoo import BrokenZoo, diagnoses, installed_animals
 
-Progress = Callable[[int, int, str], None]
-
 GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
 """How many generated programs the gate runs at each level: of core, 100 000 operations."""
 
 SEED = 2026
-LANES = 2
-DEVIATING_MAX = 4
-"""How many deviating programs a lane runs before it stops."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,9 +112,14 @@ def conduct(
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
         with new_examiner() as examiner:
-            _gather(examiner, cases, evidence, progress)
-        if request.generated and not request.rules:
-            _gather_generated(new_examiner, request.generated, evidence, progress)
+            journal, snapshots = examiner.offers()
+            evidence.offers = {"journal": journal, "snapshots": snapshots}
+            work = _generated(request, claims, journal, snapshots)
+            with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
+                _gather(examiner, cases, evidence, progress)
+                for finding in lanes.findings():
+                    evidence.findings[finding.program] = finding
+                    evidence.generated += 1
     except KitFault as fault:
         evidence.fault = fault
     blamed = evidence.blamed()
@@ -141,7 +141,11 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
+<<<<<<< HEAD
     evidence.offers = examiner.offers()
+=======
+    journal, snapshots = evidence.offers["journal"], evidence.offers["snapshots"]
+>>>>>>> main
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
         if evidence.offers.lacking(case.program):
@@ -156,6 +160,7 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
                 evidence.refuted.add(case.unmet)
 
 
+<<<<<<< HEAD
 def _gather_generated(
     new_examiner: Callable[[], Examiner], count: int, evidence: _Evidence, progress: Progress
 ) -> None:
@@ -200,6 +205,19 @@ def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers:
         if deviating == DEVIATING_MAX:
             break
     return findings
+=======
+def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool) -> Work:
+    return Work(
+        seed=SEED,
+        count=0 if request.rules else request.generated,
+        words=request.chosen_by,
+        claims=claims,
+        operation_limit_s=request.operation_limit_s,
+        open_limit_s=request.open_limit_s,
+        journal=journal,
+        snapshots=snapshots,
+    )
+>>>>>>> main
 
 
 def _refuse_claims(claims: Claims) -> None:

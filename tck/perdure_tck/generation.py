@@ -545,11 +545,13 @@ def decode(codes: bytes, name: str) -> Program:
     return Program(name, "", (), tuple(_Decoder(codes, mood).steps()), page_size=page_size)
 
 
-def programs(seed: int, count: int) -> Iterator[Program]:
-    """A stretch of generated programs; the same seed gives the same ones."""
+def programs(seed: int, count: int, first: int = 0, every: int = 1) -> Iterator[Program]:
+    """A stretch of generated programs, or every so many of it; the same seed gives the same ones."""
     source = random.Random(seed)
     for number in range(count):
-        yield decode(source.randbytes(SIZE), f"generated_{seed}_{number}")
+        code = source.randbytes(SIZE)
+        if number % every == first:
+            yield decode(code, f"generated_{seed}_{number}")
 
 
 def within(program: Program, claims: Claims, journal: bool, snapshots: bool, queries: Collection[str] = ()) -> Program:
