@@ -18,11 +18,8 @@ from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, 
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
-<<<<<<< HEAD
-from .offers import QUERY_METHODS, Offers
-=======
 from .lanes import Lanes, Progress, Work
->>>>>>> main
+from .offers import QUERY_METHODS, Offers
 from .packs import digest
 from .preflight import claims_fault
 from .program import Program
@@ -112,9 +109,8 @@ def conduct(
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
         with new_examiner() as examiner:
-            journal, snapshots = examiner.offers()
-            evidence.offers = {"journal": journal, "snapshots": snapshots}
-            work = _generated(request, claims, journal, snapshots)
+            evidence.offers = examiner.offers()
+            work = _generated(request, claims, evidence.offers)
             with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
                 _gather(examiner, cases, evidence, progress)
                 for finding in lanes.findings():
@@ -141,11 +137,6 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
-<<<<<<< HEAD
-    evidence.offers = examiner.offers()
-=======
-    journal, snapshots = evidence.offers["journal"], evidence.offers["snapshots"]
->>>>>>> main
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
         if evidence.offers.lacking(case.program):
@@ -160,53 +151,7 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
                 evidence.refuted.add(case.unmet)
 
 
-<<<<<<< HEAD
-def _gather_generated(
-    new_examiner: Callable[[], Examiner], count: int, evidence: _Evidence, progress: Progress
-) -> None:
-    """Run generated programs in lanes, each with a location of its own: most of the time goes by waiting for a disk.
-
-    A program is in the same lane on every machine, so each lane, and with them the run, comes out the same.
-    """
-    programs = list(generation.programs(SEED, count))
-    done = itertools.count(1)
-    interrupted = threading.Event()
-
-    def mine(place: int) -> Iterator[Program]:
-        for program in programs[place::LANES]:
-            if interrupted.is_set():
-                return
-            progress(next(done), count, program.name)
-            yield program
-
-    def lane(place: int) -> list[Finding]:
-        with new_examiner() as examiner:
-            return _generated_findings(examiner, mine(place), evidence.offers)
-
-    with ThreadPoolExecutor(LANES) as lanes:
-        try:
-            found = list(lanes.map(lane, range(LANES)))
-        except BaseException:  # Ctrl-C too: a lane ends with its program, not with all of its programs
-            interrupted.set()
-            raise
-    for findings in found:
-        evidence.findings.update((finding.program, finding) for finding in findings)
-        evidence.generated += len(findings)
-
-
-def _generated_findings(examiner: Examiner, programs: Iterable[Program], offers: Offers) -> list[Finding]:
-    """What one lane finds, until enough deviated: what is broken everywhere need not be shown everywhere."""
-    findings: list[Finding] = []
-    deviating = 0
-    for program in programs:
-        asked = generation.within(program, examiner.claims, *offers)
-        findings.append(examiner.examine(asked))
-        deviating += bool(findings[-1].witnesses)
-        if deviating == DEVIATING_MAX:
-            break
-    return findings
-=======
-def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool) -> Work:
+def _generated(request: Request, claims: Claims, offers: Offers) -> Work:
     return Work(
         seed=SEED,
         count=0 if request.rules else request.generated,
@@ -214,10 +159,8 @@ def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool)
         claims=claims,
         operation_limit_s=request.operation_limit_s,
         open_limit_s=request.open_limit_s,
-        journal=journal,
-        snapshots=snapshots,
+        offers=offers,
     )
->>>>>>> main
 
 
 def _refuse_claims(claims: Claims) -> None:
