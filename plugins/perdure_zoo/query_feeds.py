@@ -72,6 +72,22 @@ class FirstOffsetIsTheStart(WardQueries):
 
 
 @family.animal(
+    bug="BUG-131",
+    system="KurrentDB",
+    source="https://github.com/kurrent-io/KurrentDB/issues/4970",
+    cause="the newest event is handed out with the position of the one to come",
+    killed_by="Q-06 Q-16",
+)
+class NewestOffsetIsOneTooHigh(WardQueries):
+    """Whoever was up to date when it stopped misses the first event after it."""
+
+    def shown(self, row: EventEnvelope, subject: str, tag: str) -> EventEnvelope:
+        position = row.offset.position
+        newest = position == self.shelf.highest_offset
+        return EventEnvelope(Offset(ORIGIN, position + newest), row.event)
+
+
+@family.animal(
     bug="SEEN-51",
     system="Akka.Persistence.Sql (a TimeBasedUuid is 0)",
     source="https://github.com/akkadotnet/Akka.Persistence.Sql/blob/dev/src/Akka.Persistence.Sql/Query/SqlReadJournal.cs",

@@ -57,6 +57,28 @@ class EmptyStoreIsWaitedFor(WardQueries):
 
 
 @family.animal(
+    bug="BUG-098",
+    system="commanded/eventstore",
+    source="https://github.com/commanded/eventstore/issues/81",
+    cause="of several pages that are ready, a live query gives one, and waits for the next write",
+    killed_by="Q-01",
+)
+class OnePageForEachWakening(WardQueries):
+    """It never catches up, and as long as somebody writes it looks as if it did."""
+
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        seen, given = self.shelf.changes.count, 0
+        async for row in super().feed(subject, behind, tag, live):
+            if live and given >= self.page_size:
+                await self.shelf.changes.after(seen)
+                self.refuse_closed()
+            if seen != self.shelf.changes.count:
+                seen, given = self.shelf.changes.count, 0
+            given += 1
+            yield row
+
+
+@family.animal(
     bug="SEEN-87",
     system="none reported: an index of positions that match",
     source=MANUAL,
