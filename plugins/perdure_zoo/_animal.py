@@ -71,6 +71,7 @@ class Ward(World):
         self.marks: dict[str, int] = {}
         self.batches: dict[tuple[str, int], tuple[PersistentRepr, ...]] = {}
         self.named: dict[str, None] = {}
+        self.failures = 0
 
 
 class WardJournal(MemoryJournal):

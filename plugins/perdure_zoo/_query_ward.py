@@ -27,7 +27,7 @@ from perdure import (
     check_replay,
     check_tag,
 )
-from perdure.errors import StorageClosed
+from perdure.errors import StorageClosed, WriteFailed
 
 from ._animal import Animal, Ward, WardJournal, WardSnapshots, one_ward_for_each_location
 
@@ -44,7 +44,11 @@ class FedJournal(WardJournal):
 
     async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
         self.ward.named.update((write.persistence_id, None) for write in writes)
-        answers = await super().write_messages(writes)
+        try:
+            answers = await super().write_messages(writes)
+        except WriteFailed:
+            self.ward.failures += 1
+            raise
         self.last_written = self.ward.events.highest_offset
         return answers
 

@@ -344,9 +344,9 @@ class InternalIdsAreHidden(WardQueries):
 
 
 @family.animal(
-    bug="BUG-086",
-    system="akka-persistence-cassandra",
-    source="https://github.com/akka/akka-persistence-cassandra/issues/824",
+    bug="SEEN-95",
+    system="none reported: an upsert of the id in front of the insertion of events",
+    source=MANUAL,
     cause="an id is listed when it is written, before the write is accepted",
     killed_by="Q-52",
 )

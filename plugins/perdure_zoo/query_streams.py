@@ -135,6 +135,25 @@ class ErrorIsTheEnd(WardQueries):
 
 
 @family.animal(
+    bug="BUG-086",
+    system="akka-persistence-cassandra",
+    source="https://github.com/akka/akka-persistence-cassandra/issues/824",
+    cause="a write that failed has used a number of the feed, and a running query skips the event that gets it",
+    killed_by="Q-52",
+)
+class FailedWriteSkipsAnEvent(WardQueries):
+    """A conflict in one place, and an event is missing in another."""
+
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        failures = self.ward.failures
+        async for row in super().feed(subject, behind, tag, live):
+            if live and failures != self.ward.failures:
+                failures = self.ward.failures
+                continue
+            yield row
+
+
+@family.animal(
     bug="SEEN-89",
     system="none reported: a connection that queries share",
     source=MANUAL,

@@ -133,9 +133,12 @@ class Examiner:
     def _try_shared(self, program: Program, claims: Claims) -> Trial:
         if program.own_location:
             return self.try_alone(program, claims)
-        if program.uses_queries:
-            return self._try(program, claims, self._stage_of_queries(program.page_size))
-        return self._try(program, claims, self._shared_stage(program.page_size))
+        kept = self._stage_of_queries if program.uses_queries else self._shared_stage
+        stage = kept(program.page_size)
+        trial = self._try(program, claims, stage)
+        if stage.pulse.given_up and not trial.deviations:
+            self._leave_stages()  # it was closing what was left open that gave no answer
+        return trial
 
     def try_alone(self, program: Program, claims: Claims | None = None) -> Trial:
         """Run and judge a program on a fresh location."""
