@@ -93,7 +93,6 @@ _FEED: Sequence[Line] = (
     (lambda scene: asked(scene).after is not None, "Q-06"),
     (lambda scene: _deleted(scene) and _subject(scene) == "events by tag", "Q-30"),
     (_deleted, "Q-31"),
-    (_of_other_tags, "Q-22"),
     (part_of_a_batch, "Q-26"),
     (out_of_order, "Q-23"),
     (over_a_page_of_feed, "Q-24"),
@@ -113,6 +112,7 @@ _ANY: Sequence[Line] = (
     (lambda scene: isinstance(scene.observed, NoAnswer) and asked(scene).current, "Q-02"),
     (lambda scene: _ended(scene.observed) == "end" and _is_live(scene) and _ended(scene.allowed) != "end", "Q-01"),
     (lambda scene: (rejects(scene) or conflicts(scene)) and not _deleted(scene), "Q-52"),
+    (lambda scene: _subject(scene) == "events by tag" and _of_other_tags(scene), "Q-22"),
     (lambda scene: asked(scene).current and _written_since(scene) and not _deleted(scene), "Q-03"),
 )
 

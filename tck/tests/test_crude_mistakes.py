@@ -234,6 +234,16 @@ class ReplacesOddCharactersOfSnapshotIds(RenamingSnapshots):
 # ------------------------------------------------------------------------------------------------------------- queries
 
 
+class MissesTheLast(WardQueries):
+    """The last event and the last id are not there yet."""
+
+    def rows(self, subject: str) -> Sequence[EventEnvelope]:
+        return super().rows(subject)[:-1]
+
+    def ids(self) -> Iterable[str]:
+        return [*super().ids()][:-1]
+
+
 class LiveListsEnd(WardQueries):
     async def list_ids(self, live: bool) -> AsyncIterator[str]:
         async for persistence_id in super().list_ids(live=False):
@@ -257,7 +267,7 @@ class ClosingWaitsForAnEvent(WardQueries):
                 await self.shelf.changes.after(self.shelf.changes.count)
 
 
-QUERIES: Sequence[type[WardQueries]] = (LiveListsEnd, NobodyIsToldOfClosing, ClosingWaitsForAnEvent)
+QUERIES: Sequence[type[WardQueries]] = (MissesTheLast, LiveListsEnd, NobodyIsToldOfClosing, ClosingWaitsForAnEvent)
 
 
 @asynccontextmanager
