@@ -279,7 +279,7 @@ class DeletedEventsInQueriesById(WardQueries):
     bug="BUG-081",
     system="akka-persistence-jdbc",
     source="https://github.com/akka/akka-persistence-jdbc/issues/124",
-    cause="the highest position is found out in the background, and the first query after opening does not wait for it",
+    cause="the first query after opening does not wait until the highest position is known",
     killed_by="Q-50 Q-37",
 )
 class FirstQueryFindsNothing(WardQueries):

@@ -96,8 +96,8 @@ class LoopThread:
             try:
                 return future.result(timeout=0.05)
             except concurrent.futures.TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # in this very moment, or with a time-out of its own
+                    return future.result()
             if pulse.overdue:
                 pulse.given_up = True
                 future.cancel()
