@@ -17,6 +17,7 @@ from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot
 from . import model
 from .blame import blamed, blamed_for_field
 from .coverage import count
+from .expectations import disagreement_of
 from .history import Execution
 from .model import START_OF_CLOCK, NeedsClaim, State, Transition
 from .operations import AnyOperation, SaveSnapshot, Write
@@ -95,6 +96,8 @@ def disagreement(program: Program) -> str:
 
 
 def _disagreement(program: Program, claims: Claims) -> str:
+    if program.overlaps:
+        return disagreement_of(program, claims)
     worlds = _Worlds(program, claims)
     for number, step in enumerate(program.steps, 1):
         transitions = worlds.step(number)
@@ -137,7 +140,7 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     worlds = _Worlds(program, claims)
     coverage: Counter[str] = Counter()
     deviations: list[Deviation] = []
-    compare = _Comparison(program, claims)
+    compare = Comparison(program, claims)
     for seen in execution.observations:
         before = worlds.before(seen.number)
         transitions = worlds.step(seen.number)
@@ -184,7 +187,7 @@ def told(observed: AnyOutcome, allowed: str) -> str:
     return str(observed) if str(observed) != allowed else f"{observed}, but of another write"
 
 
-class _Comparison:
+class Comparison:
     """Compares an allowed outcome with an observed one, field by field where both show the same events."""
 
     def __init__(self, program: Program, claims: Claims) -> None:

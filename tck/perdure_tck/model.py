@@ -24,6 +24,7 @@ from perdure import (
 from .operations import (
     AnyOperation,
     Bounds,
+    Cancel,
     Clock,
     Delete,
     DeleteSnapshot,
@@ -105,6 +106,8 @@ def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> 
             return (Transition(Done(), state),)
         case Clock():
             return (Transition(Done(), State(state.logs, state.snapshots, operation.now)),)
+        case Cancel():
+            return (Transition(Done(), state),)
 
 
 def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:

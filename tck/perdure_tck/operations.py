@@ -313,8 +313,28 @@ class Clock(Operation, frozen=True):
         return f"clock {self.now}"
 
 
+class Cancel(Operation, frozen=True):
+    """Cancel what another client is doing at this moment, if it is doing anything: `cancel a`."""
+
+    kind = "cancel"
+    client: str
+
+    def __str__(self) -> str:
+        return f"cancel {self.client}"
+
+
 AnyOperation = (
-    Write | Replay | Highest | Delete | SaveSnapshot | LoadSnapshot | DeleteSnapshot | DeleteSnapshots | Reopen | Clock
+    Write
+    | Replay
+    | Highest
+    | Delete
+    | SaveSnapshot
+    | LoadSnapshot
+    | DeleteSnapshot
+    | DeleteSnapshots
+    | Reopen
+    | Clock
+    | Cancel
 )
 
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
@@ -325,7 +345,7 @@ def ids_of(operation: AnyOperation) -> tuple[str, ...]:
     """The persistence ids that an operation names, in order; those of a write once for each AtomicWrite."""
     if isinstance(operation, Write):
         return tuple(batch.persistence_id for batch in operation.batches)
-    return () if isinstance(operation, Reopen | Clock) else (operation.persistence_id,)
+    return () if isinstance(operation, Reopen | Clock | Cancel) else (operation.persistence_id,)
 
 
 def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
@@ -333,6 +353,6 @@ def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperati
     if isinstance(operation, Write):
         batches = operation.batches
         return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
-    if isinstance(operation, Reopen | Clock):
+    if isinstance(operation, Reopen | Clock | Cancel):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

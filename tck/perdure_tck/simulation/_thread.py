@@ -1,0 +1,89 @@
+"""A thread in which simulated loops run, one after the other, so that one that is blocked can be left behind.
+
+Within a loop nothing takes time; but code under test may block the thread itself, and then nobody in it could say so.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ..stage import Pulse, watched
+from ._loop import SimulatedLoop
+from ._schedule import Choose
+
+Result = TypeVar("Result")
+Job = Callable[[], None]
+
+END_S = 5.0
+
+
+class SimulatedThread:
+    """Runs the coroutines of one stage after the other: `begin` with each, `leave` at the end of all."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="perdure-simulation", daemon=True)
+        self._thread.start()
+        self._loop = SimulatedLoop()
+        self._loop.close()
+        self.left: list[str] = []
+        """The tasks that were left when the last loop was stopped."""
+        self.blocked = False
+        """Whether something holds the thread; it is then good for nothing any more."""
+
+    def _serve(self) -> None:
+        while job := self._jobs.get():
+            job()
+
+    def begin(self) -> SimulatedThread:
+        """Take a new loop."""
+        self._loop = SimulatedLoop()
+        return self
+
+    def choosing(self, choose: Choose | None) -> None:
+        self._loop.choosing(choose)
+
+    @property
+    def steps(self) -> int:
+        return self._loop.steps
+
+    @property
+    def refused(self) -> str:
+        """What the code under test asked for that a simulation does not have; "" if nothing."""
+        return self._loop.refused
+
+    def run(self, work: Coroutine[Any, Any, Result], pulse: Pulse) -> Result:
+        """The result of a coroutine. Raises `Deadlock` or `Livelock`, and `Silent` if it blocks the thread."""
+        try:
+            return watched(self._asked(lambda: self._loop.run_until_complete(work)), pulse)
+        finally:
+            self.blocked = self.blocked or pulse.given_up
+
+    def stop(self) -> None:
+        """End the loop and whatever is still under way on it."""
+        if not self.blocked:
+            try:
+                self.left = self._asked(self._loop.end).result(END_S)
+            except concurrent.futures.TimeoutError:
+                self.blocked = True
+
+    def leave(self) -> None:
+        self._jobs.put(None)
+
+    def _asked(self, call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
+        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+
+        def job() -> None:
+            try:
+                answer = call()
+            except BaseException as error:  # for whoever waits, whatever it is
+                future.set_exception(error)
+            else:
+                future.set_result(answer)
+
+        self._jobs.put(job)
+        return future
