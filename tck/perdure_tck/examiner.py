@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from perdure import Backend, Claims, NoJournal, NoSnapshotStore
@@ -112,8 +112,13 @@ class Examiner:
         witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
         return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
 
+    def examine_all(self, programs: Iterable[Program]) -> Iterator[Finding]:
+        """Examine programs whose steps overlap, one after the other."""
+        return self.overlaps.in_one_go(self.examine, programs)
+
     def _examine_overlapping(self, program: Program, claims: Claims) -> Finding:
-        trial = self.overlaps.search(program, claims)
+        once = not program.rules and program.schedule is not None  # a generated one: others are tried instead
+        trial = self.overlaps.search(program, claims, 1) if once else self.overlaps.search(program, claims)
         witnesses = tuple(
             self.overlaps.witness(program, trial, deviation, claims, self._may_be_shrunk(program, deviation))
             for deviation in trial.deviations

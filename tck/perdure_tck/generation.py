@@ -482,7 +482,7 @@ def within(program: Program, claims: Claims, journal: bool, snapshots: bool) -> 
     left_out = (() if journal else JOURNAL_OPERATIONS) + (() if snapshots else SNAPSHOT_OPERATIONS)
     left_out += () if claims.survives_close else (Reopen,)
     steps = tuple(step for step in program.steps if not isinstance(step.operation, left_out))
-    if not claims.shared:
+    if not claims.shared and not program.one_handle:
         steps = tuple(msgspec.structs.replace(step, client=_only_handle(step)) for step in steps)
     if claims.timestamp_resolution_ns > 1:
         unit = claims.timestamp_resolution_ns

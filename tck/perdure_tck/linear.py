@@ -174,10 +174,11 @@ class _Rules:
 
     def _to_the_end(self, world: World, number: int) -> Iterator[World]:
         """A call that is alone needs no search."""
+        if world.under_way[number].outcome is not None:
+            return
         for after in self.moved(world, number):
             yield after
-            if after.under_way[number].outcome is None:
-                yield from self._to_the_end(after, number)
+            yield from self._to_the_end(after, number)
 
     def moves(self, world: World) -> Iterator[World]:
         for number, progress in world.under_way.items():

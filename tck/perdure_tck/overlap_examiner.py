@@ -8,16 +8,20 @@ for moments that a seed says. Then there is no schedule to repeat, and a witness
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from perdure import Backend, Claims
 
 from .document import ShownStep, Witness
 from .history import Execution, Observation
-from .judge import Deviation
+from .judge import Deviation, Judgement
 from .operations import Batch, Highest, Replay, Write
 from .outcomes import AnyOutcome, NoAnswer, Stuck
 from .overlap import judge_overlapping
@@ -27,7 +31,7 @@ from .runner import Limits
 from .scenario_text import show
 from .shrink import TRIES_MAX, shrink
 from .simulation import Choose, Schedule, SimulatedThread, following, schedules
-from .stage import KitFault, Stage
+from .stage import KitFault, Pulse, Result, Silent, Stage
 from .trial import Trial
 
 SCHEDULES = 60
@@ -47,7 +51,11 @@ BUDGET_S = 2.0
 AT_LEAST = 6
 """A backend that is slow to open is run that often in any case, and not for longer than this."""
 
+Examined = TypeVar("Examined")
+
 SEED = 2026
+NOT_HERE = "a thread or a connection of its own"
+JUDGEMENTS_MAX = 1_000
 
 PROBE = Program(
     "probe",
@@ -80,9 +88,13 @@ class OverlapExaminer:
         self._leave_stages = leave_stages
         self._thread: SimulatedThread | None = None
         self._trials = 0
+        self._pulse = Pulse()
         self._not_simulated: str | None = None
+        self._directory: Path | None = None
+        self._judgements: dict[tuple[tuple[Step, ...], Execution, Claims], Judgement] = {}
 
     def close(self) -> None:
+        self._remove_directory()
         if self._thread is not None:
             self._thread.leave()
             self._thread = None
@@ -93,17 +105,46 @@ class OverlapExaminer:
         if self._not_simulated is None:
             self._not_simulated = ""
             try:
-                execution = self._played(PROBE, lambda _: 0)
-            except KitFault:
-                execution = None  # it cannot be opened there: nor, perhaps, elsewhere, and then that is said there
-            if not self._not_simulated and (execution is None or execution.ended_early):
-                self._not_simulated = "a thread of its own"
+                self._in_thread(lambda: self._played(PROBE, lambda _: 0))
+            except KitFault:  # it cannot be opened there; if it cannot be elsewhere either, that is said there
+                self._not_simulated = NOT_HERE
         return self._not_simulated
 
     # ------------------------------------------------------------------------------------------------------- searching
 
     def search(self, program: Program, claims: Claims, count: int = SCHEDULES) -> Trial:
         """Run a program until a run deviates, or as often as is worth while. The last trial has the coverage of all."""
+        found = None if self.not_simulated else self._in_thread(lambda: self._searched(program, claims, count))
+        return found or self._searched(program, claims, count)
+
+    def in_one_go(self, examine: Callable[[Program], Examined], programs: Iterable[Program]) -> Iterator[Examined]:
+        """What comes of many programs. To change from one thread to the other for each would take most of the time."""
+        waiting, found = deque(programs), list[Examined]()
+        if not self.not_simulated:
+            self._in_thread(lambda: self._all_examined(examine, waiting, found))
+        yield from found
+        yield from map(examine, waiting)
+
+    def _all_examined(
+        self, examine: Callable[[Program], Examined], waiting: deque[Program], found: list[Examined]
+    ) -> None:
+        while waiting and not self.not_simulated:
+            examined = examine(waiting[0])
+            if not self.not_simulated:  # else it is examined again
+                found.append(examined)
+                waiting.popleft()
+
+    def _in_thread(self, call: Callable[[], Result]) -> Result | None:
+        """What a function gives that is called where simulations run; None if it blocks."""
+        if self._thread is None or self._thread.blocked:
+            self._thread, self._pulse = SimulatedThread(), Pulse()
+        try:
+            return self._thread.do(call, self._pulse)
+        except Silent:
+            self._not_simulated = "it blocks its event loop"
+            return None
+
+    def _searched(self, program: Program, claims: Claims, count: int) -> Trial:
         coverage: Counter[str] = Counter()
         runs = 0
         last: Trial | None = None
@@ -134,53 +175,58 @@ class OverlapExaminer:
             if schedule.choices not in seen:
                 seen.add(schedule.choices)
                 ran = msgspec.structs.replace(program, schedule=schedule.choices)
-                yield self._judged(ran, "", execution, claims, {"schedules": 1})
+                yield self._judged(ran, "", execution, claims, {"interleavings": 1, "schedules": 1})
             if not schedule.asked or (number >= AT_LEAST and time.monotonic() - began > BUDGET_S):
                 return
 
     def _judged(
         self, program: Program, prefix: str, execution: Execution, claims: Claims, counts: Mapping[str, int]
     ) -> Trial:
-        judgement = judge_overlapping(program, execution, claims)
+        judgement = self._judgement(program, execution, claims)
         coverage = Counter(judgement.coverage)
         coverage.update({} if judgement.deviations else counts)
         return Trial(program, prefix, execution, judgement.deviations, coverage)
 
+    def _judgement(self, program: Program, execution: Execution, claims: Claims) -> Judgement:
+        """Judged once, where many schedules come to the same."""
+        key = program.steps, execution, claims
+        if key not in self._judgements:
+            if len(self._judgements) > JUDGEMENTS_MAX:
+                self._judgements.clear()
+            self._judgements[key] = judge_overlapping(program, execution, claims)
+        return self._judgements[key]
+
     def _played(self, program: Program, choose: Choose) -> Execution | None:
         """One run on a simulated loop; None if it turns out that the backend cannot run there."""
-        thread = self._free_thread()
-        stage = Stage(self._backend, program.page_size, self._open_limit_s, thread.begin())
+        thread = self._thread
+        assert thread is not None
+        stage = Stage(self._backend, program.page_size, self._open_limit_s, thread.begin(), self._empty_directory())
+        stage.pulse = self._pulse
         try:
-            execution = simulated(program, stage, thread, choose, self._limits)
-            if execution.ended_early and program is not PROBE:
-                self._make_sure_it_is_no_thread(program, execution)
+            execution = simulated(program, stage, thread, choose, self._limits).execution()
+            _close(stage) if execution.ended_early else stage.close()
         except KitFault:
-            _close(stage)
             if not thread.refused:
                 raise
-            execution = None
-        else:
-            _close(stage) if execution.ended_early else stage.close()
+            execution = Execution((), thread.refused)
         if thread.refused:
             self._not_simulated = thread.refused
+        elif _is_stuck(execution) and any(step.block for step in program.steps):
+            alone = tuple(msgspec.structs.replace(step, block=0) for step in program.steps)
+            if _is_stuck(self._played(msgspec.structs.replace(program, steps=alone), choose)):
+                self._not_simulated = NOT_HERE  # stuck with nobody beside him: it waits for something else
         return None if self._not_simulated else execution
 
-    def _make_sure_it_is_no_thread(self, program: Program, execution: Execution) -> None:
-        """Whoever is stuck also with nobody beside him waits for something that is not here."""
-        if any(isinstance(seen.outcome, Stuck) for seen in execution.observations):
-            alone = tuple(msgspec.structs.replace(step, block=0) for step in program.steps)
-            apart = SimulatedThread()
-            stage = Stage(self._backend, program.page_size, self._open_limit_s, apart.begin())
-            sequential = simulated(msgspec.structs.replace(program, steps=alone), stage, apart, lambda _: 0, self._limits)
-            _close(stage)
-            apart.leave()
-            if apart.refused or sequential.ended_early:
-                self._not_simulated = apart.refused or "a thread of its own"
+    def _empty_directory(self) -> Path:
+        """The directory of the run before, if it was left empty: to make one takes as long as a run in memory."""
+        if self._directory is None or any(self._directory.iterdir()):
+            self._remove_directory()
+            self._directory = Path(tempfile.mkdtemp(prefix="perdure-"))
+        return self._directory
 
-    def _free_thread(self) -> SimulatedThread:
-        if self._thread is None or self._thread.blocked:
-            self._thread = SimulatedThread()
-        return self._thread
+    def _remove_directory(self) -> None:
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _on_real_loop(self, program: Program, claims: Claims) -> Trial:
         self._trials += 1
@@ -188,8 +234,8 @@ class OverlapExaminer:
         concrete = program.with_prefix(prefix)
         alone = program.own_location
         stage = Stage(self._backend, program.page_size, self._open_limit_s) if alone else self._shared_stage(program.page_size)
-        execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}")
-        trial = self._judged(concrete, prefix, execution, claims, {"real_runs": 1})
+        execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}").execution()
+        trial = self._judged(concrete, prefix, execution, claims, {"interleavings": 1, "real_runs": 1})
         if alone:
             _close(stage)
         if trial.deviations:
@@ -285,6 +331,10 @@ class _Found(msgspec.Struct, frozen=True):
     program: Program
     trial: Trial
     deviation: Deviation
+
+
+def _is_stuck(execution: Execution | None) -> bool:
+    return execution is None or any(isinstance(seen.outcome, Stuck) for seen in execution.observations)
 
 
 def _outcome(trial: Trial, deviation: Deviation) -> AnyOutcome:

@@ -30,28 +30,28 @@ Pause = Callable[[], Awaitable[None]]
 Numbered = tuple[int, Step]
 
 
-def simulated(program: Program, stage: Stage, thread: SimulatedThread, choose: Choose, limits: Limits) -> Execution:
-    """Run a program on a stage whose loop is simulated. `choose` chooses within blocks only."""
+def simulated(program: Program, stage: Stage, thread: SimulatedThread, choose: Choose, limits: Limits) -> Run:
+    """A run of a program on a stage whose loop is simulated. `choose` chooses within blocks only."""
 
 
     async def pause() -> None:
         await asyncio.sleep(0)
 
-    return _Run(program, stage, limits, pause, lambda begins: thread.choosing(choose if begins else None)).execution()
+    return Run(program, stage, limits, pause, lambda begins: thread.choosing(choose if begins else None))
 
 
-def real(program: Program, stage: Stage, limits: Limits, seed: str) -> Execution:
-    """Run a program on a real loop, where clients wait for moments that the seed says."""
+def real(program: Program, stage: Stage, limits: Limits, seed: str) -> Run:
+    """A run of a program on a real loop, where clients wait for moments that the seed says."""
     source = random.Random(seed)
 
     async def pause() -> None:
         await asyncio.sleep(source.choice((0, 0, source.random() * PAUSE_S)))
 
-    return _Run(program, stage, limits, pause, lambda _: None).execution()
+    return Run(program, stage, limits, pause, lambda _: None)
 
 
-class _Run:
-    """One run of one program."""
+class Run:
+    """One run of one program: `execution` carries it out, `cut_off` tells what there was when it was given up."""
 
     def __init__(
         self, program: Program, stage: Stage, limits: Limits, pause: Pause, block_begins: Callable[[bool], None]
@@ -72,14 +72,14 @@ class _Run:
         try:
             self._stage.run(self._play())
         except Silent as silence:
-            return self._cut_off(NoAnswer(silence.limit_s), str(silence))
+            return self.cut_off(NoAnswer(silence.limit_s), str(silence))
         except (Deadlock, Livelock) as stuck:
-            return self._cut_off(Stuck(str(stuck)), str(stuck))
+            return self.cut_off(Stuck(str(stuck)), str(stuck))
         finally:
             self._stage.pulse.end()
         return Execution(self._sorted())
 
-    def _cut_off(self, outcome: AnyOutcome, why: str) -> Execution:
+    def cut_off(self, outcome: AnyOutcome, why: str) -> Execution:
         """With the calls that never returned."""
         waiting = [number for number in self._began if number not in self._observations]
         if not waiting:  # it happened between calls, as where a handle is opened

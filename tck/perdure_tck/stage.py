@@ -167,12 +167,14 @@ class Stage:
         page_size: int | None = None,
         open_limit_s: float = 60.0,
         thread: RunsLoop | None = None,
+        directory: Path | None = None,
     ) -> None:
-        """`thread` is what runs the event loop; a thread of its own by default."""
+        """`thread` is what runs the event loop; a thread of its own by default. A given directory is not removed."""
         self.backend = backend
         self.clock = ManualClock()
         self.pulse = Pulse()
-        self.directory = Path(tempfile.mkdtemp(prefix="perdure-"))
+        self._removes_directory = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="perdure-"))
         self._open_limit_s = open_limit_s
         self._locations: dict[str, Location] = {}
         self._handles: dict[str, Handle] = {}
@@ -241,4 +243,5 @@ class Stage:
         finally:
             self.pulse.end()
             self._thread.stop()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            if self._removes_directory:
+                shutil.rmtree(self.directory, ignore_errors=True)

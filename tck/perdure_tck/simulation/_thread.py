@@ -6,12 +6,13 @@ Within a loop nothing takes time; but code under test may block the thread itsel
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from ..stage import Pulse, watched
+from ..stage import Pulse, Silent, watched
 from ._loop import SimulatedLoop
 from ._schedule import Choose
 
@@ -58,21 +59,27 @@ class SimulatedThread:
 
     def run(self, work: Coroutine[Any, Any, Result], pulse: Pulse) -> Result:
         """The result of a coroutine. Raises `Deadlock` or `Livelock`, and `Silent` if it blocks the thread."""
-        try:
-            return watched(self._asked(lambda: self._loop.run_until_complete(work)), pulse)
-        finally:
-            self.blocked = self.blocked or pulse.given_up
+        return self.do(lambda: self._loop.run_until_complete(work), pulse)
 
     def stop(self) -> None:
         """End the loop and whatever is still under way on it."""
         if not self.blocked:
-            try:
-                self.left = self._asked(self._loop.end).result(END_S)
-            except concurrent.futures.TimeoutError:
-                self.blocked = True
+            pulse = Pulse()
+            pulse.begin(END_S)
+            with contextlib.suppress(Silent):
+                self.left = self.do(self._loop.end, pulse)
 
     def leave(self) -> None:
         self._jobs.put(None)
+
+    def do(self, call: Callable[[], Result], pulse: Pulse) -> Result:
+        """What a function gives that is called in this thread. Raises `Silent` if the pulse says that it is overdue."""
+        if threading.get_ident() == self._thread.ident:
+            return call()
+        try:
+            return watched(self._asked(call), pulse)
+        finally:
+            self.blocked = self.blocked or pulse.given_up
 
     def _asked(self, call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
