@@ -38,7 +38,16 @@ COUNTS = (
     "replaced",
     "snapshot_deletions",
     "idle_snapshot_deletions",
+    "interleavings",
+    "schedules",
+    "real_runs",
+    "overlaps",
+    "contended",
+    "cancelled",
+    "looks",
 )
+"""From `interleavings` on of overlapping calls only, see `overlap`: how often a program was run with its calls in
+another order, and whether a schedule was chosen for that or the run was left to a real event loop."""
 
 
 Counts = Mapping[str, int]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from perdure import Backend, Claims, NoJournal, NoSnapshotStore
@@ -112,9 +112,11 @@ class Examiner:
         witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
         return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
 
-    def examine_all(self, programs: Iterable[Program]) -> Iterator[Finding]:
-        """Examine programs whose steps overlap, one after the other."""
-        return self.overlaps.in_one_go(self.examine, programs)
+    def examine_all(
+        self, programs: Iterable[Program], enough: Callable[[Sequence[Finding]], bool] = lambda _: False
+    ) -> Sequence[Finding]:
+        """Examine programs whose steps overlap, one after the other, until it is enough."""
+        return self.overlaps.in_one_go(self.examine, programs, enough)
 
     def _examine_overlapping(self, program: Program, claims: Claims) -> Finding:
         once = not program.rules and program.schedule is not None  # a generated one: others are tried instead

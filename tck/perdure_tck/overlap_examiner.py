@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from .simulation import Choose, Schedule, SimulatedThread, following, schedules
 from .stage import KitFault, Pulse, Result, Silent, Stage
 from .trial import Trial
 
-SCHEDULES = 60
+SCHEDULES = 40
 """Under how many schedules a scenario is run."""
 
 SCHEDULES_TO_SHRINK = 16
@@ -117,22 +117,34 @@ class OverlapExaminer:
         found = None if self.not_simulated else self._in_thread(lambda: self._searched(program, claims, count))
         return found or self._searched(program, claims, count)
 
-    def in_one_go(self, examine: Callable[[Program], Examined], programs: Iterable[Program]) -> Iterator[Examined]:
-        """What comes of many programs. To change from one thread to the other for each would take most of the time."""
+    def in_one_go(
+        self,
+        examine: Callable[[Program], Examined],
+        programs: Iterable[Program],
+        enough: Callable[[Sequence[Examined]], bool],
+    ) -> Sequence[Examined]:
+        """What comes of many programs, until it is enough. To change threads for each would take most of the time."""
         waiting, found = deque(programs), list[Examined]()
         if not self.not_simulated:
-            self._in_thread(lambda: self._all_examined(examine, waiting, found))
-        yield from found
-        yield from map(examine, waiting)
+            self._in_thread(lambda: self._all_examined(examine, waiting, found, enough))
+        while waiting and not enough(found):
+            found.append(examine(waiting.popleft()))
+        return found
 
     def _all_examined(
-        self, examine: Callable[[Program], Examined], waiting: deque[Program], found: list[Examined]
+        self,
+        examine: Callable[[Program], Examined],
+        waiting: deque[Program],
+        found: list[Examined],
+        enough: Callable[[Sequence[Examined]], bool],
     ) -> None:
         while waiting and not self.not_simulated:
             examined = examine(waiting[0])
             if not self.not_simulated:  # else it is examined again
                 found.append(examined)
                 waiting.popleft()
+            if enough(found):
+                waiting.clear()
 
     def _in_thread(self, call: Callable[[], Result]) -> Result | None:
         """What a function gives that is called where simulations run; None if it blocks."""

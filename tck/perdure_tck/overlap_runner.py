@@ -47,7 +47,17 @@ def real(program: Program, stage: Stage, limits: Limits, seed: str) -> Run:
     async def pause() -> None:
         await asyncio.sleep(source.choice((0, 0, source.random() * PAUSE_S)))
 
-    return Run(program, stage, limits, pause, lambda _: None)
+    run = Run(program, stage, limits, pause, lambda _: None)
+
+    async def before_cancel(client: str) -> None:
+        """Until there is something to cancel, since no schedule sees to that here."""
+        while not run.is_busy(client):
+            await asyncio.sleep(0)
+        for _ in range(source.randrange(3)):
+            await asyncio.sleep(0)
+
+    run.before_cancel = before_cancel
+    return run
 
 
 class Run:
@@ -66,6 +76,8 @@ class Run:
         self._observations: dict[int, Observation] = {}
         self._calls: dict[str, tuple[int, asyncio.Task[AnyOutcome]]] = {}
         self._cancelled: set[int] = set()
+        self._ended: set[str] = set()
+        self.before_cancel: Callable[[str], Awaitable[None]] = lambda _: pause()
 
     def execution(self) -> Execution:
         self._stage.open()
@@ -117,8 +129,10 @@ class Run:
 
     async def _client(self, numbered: Sequence[Numbered]) -> None:
         for one in numbered:
-            await self._pause()
+            operation = one[1].operation
+            await (self._pause() if not isinstance(operation, Cancel) else self.before_cancel(operation.client))
             await self._call(one)
+        self._ended.add(numbered[0][1].client)
 
     async def _call(self, one: Numbered) -> None:
         number, step = one
@@ -133,6 +147,11 @@ class Run:
         await asyncio.wait({task})
         self._began.setdefault(number, next(self._time))  # it was cancelled before it began
         self._note(number, self._outcome(number, task), next(self._time))
+
+    def is_busy(self, client: str) -> bool:
+        """Whether a client has a call under way, or will have none any more."""
+        _, task = self._calls.get(client, (0, None))
+        return client in self._ended or (task is not None and not task.done())
 
     def _cancel(self, client: str) -> None:
         number, task = self._calls.get(client, (0, None))
