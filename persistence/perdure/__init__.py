@@ -9,10 +9,12 @@ from ._arguments import check_persistence_id as check_persistence_id
 from ._arguments import check_read_highest as check_read_highest
 from ._arguments import check_replay as check_replay
 from ._arguments import check_sequence_nr as check_sequence_nr
+from ._arguments import check_tag as check_tag
 from ._backend import Backend as Backend
 from ._backend import Claims as Claims
 from ._backend import Location as Location
 from ._backend import Storage as Storage
+from ._changes import Changes as Changes
 from ._discovery import BrokenBackend as BrokenBackend
 from ._discovery import UnknownBackend as UnknownBackend
 from ._discovery import installed_backends as installed_backends
@@ -31,6 +33,13 @@ from ._journal import Journal as Journal
 from ._journal import NoJournal as NoJournal
 from ._offsets import NO_OFFSET as NO_OFFSET
 from ._offsets import Offset as Offset
+from ._offsets import check_offset as check_offset
+from ._projections import Handler as Handler
+from ._projections import MemoryOffsets as MemoryOffsets
+from ._projections import OffsetStore as OffsetStore
+from ._projections import ResumableQuery as ResumableQuery
+from ._projections import close_query as close_query
+from ._projections import project as project
 from ._queries import AllEvents as AllEvents
 from ._queries import CurrentAllEvents as CurrentAllEvents
 from ._queries import CurrentEventsByPersistenceId as CurrentEventsByPersistenceId

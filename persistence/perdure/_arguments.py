@@ -24,6 +24,15 @@ def check_persistence_id(persistence_id: str) -> None:
             raise ValueError(f"persistence_id {persistence_id!r} is not valid Unicode: {error.reason}") from None
 
 
+def check_tag(tag: str) -> None:
+    """A tag that is asked for is any string that Unicode can encode; the empty one is a tag as well."""
+    if not tag.isascii():
+        try:
+            tag.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"tag {tag!r} is not valid Unicode: {error.reason}") from None
+
+
 def check_sequence_nr(name: str, value: int) -> None:
     """The number of an event: 1 to 2**63-1."""
     check_number(name, value, 1, MAX_SEQUENCE_NR)

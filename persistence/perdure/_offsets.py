@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from ._arguments import MAX_SEQUENCE_NR, check_number
+
 
 @total_ordering
 class Offset(msgspec.Struct, frozen=True):
@@ -40,3 +42,13 @@ class Offset(msgspec.Struct, frozen=True):
 
 NO_OFFSET: Final = Offset("", 0)
 """From the start. It stands before every offset of every backend."""
+
+
+def check_offset(offset: Offset, origin: str) -> int:
+    """The position behind which a query of this origin resumes. A foreign offset raises `ValueError`. (Q-07)"""
+    if not isinstance(offset, Offset):
+        raise ValueError(f"{offset!r} is not an offset; take that of an envelope, or NO_OFFSET")
+    if offset != NO_OFFSET and offset.origin != origin:
+        raise ValueError(f"offset {offset} is not one of {origin}; resume where it came from, or begin at NO_OFFSET")
+    check_number("offset position", offset.position, 0, MAX_SEQUENCE_NR)
+    return offset.position

@@ -142,6 +142,7 @@ Queries = (
 """What a backend may offer to read: an object with any of the eight methods."""
 
 
+@runtime_checkable
 class ReadJournal(
     CurrentPersistenceIds,
     PersistenceIds,
@@ -153,4 +154,7 @@ class ReadJournal(
     AllEvents,
     Protocol,
 ):
-    """All eight queries together, as the reference backends offer them."""
+    """All eight queries together, as the reference backends offer them.
+
+    `isinstance(storage.queries, ReadJournal)` tells, and tells the type checker.
+    """

@@ -1,6 +1,7 @@
 """The exceptions of Perdure. Anything else that escapes an operation means: outcome unknown.
 
     PerdureError
+    ├── OffsetConflict        a projection was moved on by another runner
     ├── OpenFailed            a location could not be opened: not a database, no permission, wrong settings
     ├── StorageClosed         an operation other than a write, after the storage was closed
     ├── Unreadable            an event or snapshot is there and cannot be read
@@ -19,6 +20,19 @@ class PerdureError(Exception):
 
 class OpenFailed(PerdureError):
     """A location could not be opened. The message names location, cause and way out; nothing was changed."""
+
+
+class OffsetConflict(PerdureError):
+    """A projection stands elsewhere than where this runner left it: another one runs it too. Nothing was done."""
+
+    def __init__(self, name: str, expected: object, stored: object) -> None:
+        super().__init__(
+            f"projection {name!r} stands at {stored}, not at {expected}: another runner moved it on; "
+            f"run a projection in one place at a time"
+        )
+        self.name = name
+        self.expected = expected
+        self.stored = stored
 
 
 class StorageClosed(PerdureError):

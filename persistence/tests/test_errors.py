@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from perdure.errors import OpenFailed, PerdureError, SequenceConflict, StorageClosed, Unreadable, WriteFailed
+from perdure.errors import (
+    OffsetConflict,
+    OpenFailed,
+    PerdureError,
+    SequenceConflict,
+    StorageClosed,
+    Unreadable,
+    WriteFailed,
+)
 
 
 def test_a_conflict_is_a_failed_write_that_names_both_numbers() -> None:
@@ -25,7 +33,13 @@ def test_a_closed_storage_names_the_operation_and_the_way_out() -> None:
     assert str(error) == "load: the storage is closed; open its location again"
 
 
-@pytest.mark.parametrize("kind", [OpenFailed, StorageClosed, Unreadable, WriteFailed, SequenceConflict])
+def test_a_projection_that_was_moved_on_names_both_places() -> None:
+    error = OffsetConflict("balances", "sqlite:3", "sqlite:7")
+    assert (error.name, error.expected, error.stored) == ("balances", "sqlite:3", "sqlite:7")
+    assert "projection 'balances' stands at sqlite:7, not at sqlite:3" in str(error)
+
+
+@pytest.mark.parametrize("kind", [OffsetConflict, OpenFailed, StorageClosed, Unreadable, WriteFailed, SequenceConflict])
 def test_every_error_has_one_root_and_none_looks_like_a_bad_argument(kind: type[Exception]) -> None:
     assert issubclass(kind, PerdureError)
     assert not issubclass(kind, ValueError)

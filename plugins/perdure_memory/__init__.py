@@ -11,6 +11,7 @@ from perdure import Backend, Claims, Location, Storage
 from ._journal import Log as Log
 from ._journal import MemoryJournal as MemoryJournal
 from ._journal import Shelf
+from ._queries import MemoryQueries as MemoryQueries
 from ._snapshots import MemorySnapshotStore as MemorySnapshotStore
 from ._snapshots import SnapshotShelf
 
@@ -36,15 +37,19 @@ def memory_backend(offset_step: int = 1) -> Backend:
         world = _worlds.setdefault(location, World())
         journal = MemoryJournal(world.events, location.clock, offset_step)
         snapshots = MemorySnapshotStore(world.snapshots, location.clock)
+        queries = MemoryQueries(world.events, location.page_size)
         try:
-            yield Storage(journal, snapshots)
+            yield Storage(journal, snapshots, queries)
         finally:
             journal.closed = snapshots.closed = True
+            queries.close()
 
     return Backend(
         name="memory",
         open=open_memory,
-        claims=Claims(atomic_batch=None, survives_close=True, shared=True),
+        claims=Claims(
+            atomic_batch=None, survives_close=True, shared=True, live_queries=True, deleted_events_in_feeds="kept"
+        ),
         version="in this process",
         settings={"offset_step": str(offset_step)},
         configured=_configured,

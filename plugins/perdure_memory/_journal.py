@@ -1,17 +1,22 @@
 """The journal in memory: what the contract means, in the fewest words.
 
-No operation suspends, so each is one step as far as other tasks can see; that is all the atomicity there is to it.
+No operation suspends, so each is one step as far as other tasks can see; a lock does the same for other threads.
 Values are frozen and payloads are bytes, so nothing that a caller holds is shared with what is stored.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
 
 import msgspec
 from perdure import (
     MAX_SEQUENCE_NR,
     AtomicWrite,
+    Changes,
+    EventEnvelope,
+    Offset,
     PersistentRepr,
     WriteRejected,
     check_delete,
@@ -20,6 +25,9 @@ from perdure import (
     unstorable_text,
 )
 from perdure.errors import SequenceConflict, StorageClosed, WriteFailed
+
+ORIGIN: Final = "memory"
+"""Of the offsets that are made here."""
 
 
 class Log:
@@ -31,12 +39,32 @@ class Log:
 
 
 class Shelf:
-    """The logs of one location, and the offset of the newest event among all of them."""
+    """What one location holds: its logs, and every event ever written, in the order of writing, as `feed`."""
 
     def __init__(self) -> None:
         self.logs: dict[str, Log] = {}
+        self.feed: list[EventEnvelope] = []
         self.offsets: dict[tuple[str, int], int] = {}
         self.highest_offset = 0
+        self.changes = Changes()
+        self.lock = threading.Lock()
+
+    def highest(self, persistence_id: str) -> int:
+        log = self.logs.get(persistence_id)
+        return log.highest_sequence_nr if log else 0
+
+    def window(self, persistence_id: str, first: int, last: int) -> list[EventEnvelope]:
+        """The events of an id between two numbers that are there now, with their offsets."""
+        with self.lock:
+            log = self.logs.get(persistence_id)
+            return [
+                EventEnvelope(Offset(ORIGIN, self.offsets[persistence_id, number]), event)
+                for number, event in (log.events.items() if log else ())
+                if first <= number <= last
+            ]
+
+    def holds(self, envelope: EventEnvelope) -> bool:
+        return (envelope.persistence_id, envelope.sequence_nr) in self.offsets
 
 
 class MemoryJournal:
@@ -53,9 +81,11 @@ class MemoryJournal:
             raise WriteFailed("the storage is closed; open its location again")
         answers = [unstorable_text(write) for write in writes]
         accepted = [write for write, rejection in zip(writes, answers, strict=True) if rejection is None]
-        self._refuse_conflicts(accepted)
-        for write in accepted:
-            self._append(write)
+        with self._shelf.lock:
+            self._refuse_conflicts(accepted)
+            for write in accepted:
+                self._append(write)
+        self._shelf.changes.announce()
         return answers
 
     def _refuse_conflicts(self, writes: Sequence[AtomicWrite]) -> None:
@@ -72,18 +102,20 @@ class MemoryJournal:
         log = self._shelf.logs.get(write.persistence_id)
         if log is None:
             log = self._shelf.logs[write.persistence_id] = Log()
+        envelopes = []
         for event in write.events:
-            log.events[event.sequence_nr] = self._stamped(event)
+            log.events[event.sequence_nr] = stored = self._stamped(event)
             self._shelf.highest_offset += self._offset_step
             self._shelf.offsets[event.persistence_id, event.sequence_nr] = self._shelf.highest_offset
+            envelopes.append(EventEnvelope(Offset(ORIGIN, self._shelf.highest_offset), stored))
         log.highest_sequence_nr = write.highest_sequence_nr
+        self._shelf.feed += envelopes  # at once: no reader sees a part of an AtomicWrite (Q-26)
 
     def _stamped(self, event: PersistentRepr) -> PersistentRepr:
         return event if event.timestamp else msgspec.structs.replace(event, timestamp=self._clock())
 
     def _highest(self, persistence_id: str) -> int:
-        log = self._shelf.logs.get(persistence_id)
-        return log.highest_sequence_nr if log else 0
+        return self._shelf.highest(persistence_id)
 
     async def replay_messages(
         self,
@@ -94,8 +126,9 @@ class MemoryJournal:
     ) -> AsyncIterator[PersistentRepr]:
         check_replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count)
         self._refuse_closed("replay_messages")
-        log = self._shelf.logs.get(persistence_id)
-        stored = list(log.events.values()) if log else []  # a copy: what happens from here on is not seen
+        with self._shelf.lock:
+            log = self._shelf.logs.get(persistence_id)
+            stored = list(log.events.values()) if log else []  # a copy: what happens from here on is not seen
         window = [event for event in stored if from_sequence_nr <= event.sequence_nr <= to_sequence_nr]
         for event in window[:max_count]:
             yield event
@@ -110,9 +143,10 @@ class MemoryJournal:
         self._refuse_closed("delete_messages_to")
         log = self._shelf.logs.get(persistence_id)
         if log:
-            for sequence_nr in [number for number in log.events if number <= to_sequence_nr]:
-                del log.events[sequence_nr]
-                del self._shelf.offsets[persistence_id, sequence_nr]
+            with self._shelf.lock:
+                for sequence_nr in [number for number in log.events if number <= to_sequence_nr]:
+                    del log.events[sequence_nr]
+                    del self._shelf.offsets[persistence_id, sequence_nr]
 
     def _refuse_closed(self, operation: str) -> None:
         if self.closed:

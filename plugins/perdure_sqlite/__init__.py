@@ -16,9 +16,12 @@ from ._akka_net_layout import NO_SERIALIZER_ID as NO_SERIALIZER_ID
 from ._connection import Place
 from ._inspect import inspect_sqlite as inspect_sqlite
 from ._journal import SqliteJournal as SqliteJournal
+from ._offsets import SqliteOffsets as SqliteOffsets
+from ._queries import SqliteQueries as SqliteQueries
 from ._reader import Read, Reader
 from ._settings import Settings, parsed, power_durable, settings_of
 from ._snapshots import SqliteSnapshotStore as SqliteSnapshotStore
+from ._watch import Watch
 from ._worker import Worker
 from ._writer import Change, Writer
 
@@ -48,10 +51,12 @@ def sqlite_backend(
         writing: Worker[Change] = Worker("perdure-sqlite-writer", Writer(place))
         reading: Worker[Read] = Worker("perdure-sqlite-reader", Reader(place))
         async with writing as writer, reading as reader:
-            yield Storage(
-                SqliteJournal(writer, reader, location.clock, location.page_size),
-                SqliteSnapshotStore(writer, reader, location.clock),
-            )
+            with Watch(place.changes, reader, location.refresh_interval_s) as watch:
+                yield Storage(
+                    SqliteJournal(writer, reader, location.clock, location.page_size),
+                    SqliteSnapshotStore(writer, reader, location.clock),
+                    SqliteQueries(reader, watch, place.layout.origin, location.page_size),
+                )
 
     def configured(settings: Mapping[str, str]) -> Backend:
         return sqlite_backend(**(given | parsed(settings)))
@@ -78,6 +83,8 @@ def _claims(settings: Settings) -> Claims:
         writer_uuid=ours,
         event_manifest=ours,
         metadata=ours,
+        live_queries=True,
+        deleted_events_in_feeds="dropped",
         tags_without="" if ours else ";",
         timestamp_resolution_ns=1 if ours else 100,
     )

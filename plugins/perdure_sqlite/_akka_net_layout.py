@@ -3,6 +3,11 @@
 What differs from ours: timestamps in ticks of 100 ns, tags in one column as `;tag1;tag2;`, no columns for
 `writer_uuid`, the event adapter's manifest and metadata, and rows from before version 1.4 that name no serializer. The
 highest number of an id whose newest event was deleted is a row of `journal_metadata`; of several, the highest counts.
+
+Akka.NET lays out `ordering` so that SQLite gives the highest one again after its event was deleted, and a reader that
+has passed it would never see the new event. Our files have AUTOINCREMENT, with which SQLite remembers it in
+`sqlite_sequence`, whoever writes. In a file that Akka.NET laid out, a deletion of ours that takes the newest event of
+all remembers it in the same place, by the name of an empty table of our own. What Akka.NET deletes is beyond us.
 """
 
 from __future__ import annotations
@@ -10,7 +15,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from perdure import MAX_TIMESTAMP, AtomicWrite, Payload, PersistentRepr, WriteRejected, unstorable_text
+from perdure import (
+    MAX_TIMESTAMP,
+    AtomicWrite,
+    EventEnvelope,
+    Offset,
+    Payload,
+    PersistentRepr,
+    WriteRejected,
+    unstorable_text,
+)
 
 from ._layout import Row, refuse_event
 
@@ -38,10 +52,11 @@ class AkkaNetLayout:
 
     name = "akka-net"
     description = "akka-net"
+    origin = "sqlite-akka-net"
     schema: Sequence[str] = (
         """
         CREATE TABLE event_journal (
-            ordering INTEGER PRIMARY KEY NOT NULL,
+            ordering INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
             persistence_id VARCHAR(255) NOT NULL,
             sequence_nr INTEGER(8) NOT NULL,
             is_deleted INTEGER(1) NOT NULL,
@@ -79,7 +94,6 @@ class AkkaNetLayout:
         VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)
     """
     insert_tag: str | None = None
-    next_ordering = "SELECT max(ordering) FROM event_journal"
     newest = """
         SELECT max(sequence_nr) FROM (
             SELECT max(sequence_nr) AS sequence_nr FROM event_journal WHERE persistence_id = ?
@@ -89,9 +103,19 @@ class AkkaNetLayout:
     event_columns = "sequence_nr, timestamp, serializer_id, manifest, payload, tags"
     event_visible = "is_deleted = 0"
     highest_table = "journal_metadata"
+    highest_behind = "?1 = ?1"  # its rows do not say when they were written
+    select_tagged = f"""
+        SELECT ordering, persistence_id, {event_columns} FROM event_journal
+        WHERE instr(tags, ';' || ? || ';') AND ordering > ? AND ordering <= ? AND {event_visible}
+        ORDER BY ordering LIMIT ?
+    """
 
     snapshot_timestamp = "created_at"
     null_serializer_id: int | None = NO_SERIALIZER_ID
+
+    def highest_ordering(self, connection: sqlite3.Connection) -> int:
+        present = connection.execute("SELECT coalesce(max(ordering), 0) FROM event_journal").fetchone()[0]
+        return max(int(present), _highest_remembered(connection))
 
     def event_row(self, event: PersistentRepr, ordering: int, now: int) -> Row:
         payload = event.payload
@@ -120,6 +144,7 @@ class AkkaNetLayout:
 
     def erase(self, connection: sqlite3.Connection, persistence_id: str, to_sequence_nr: int, highest: int) -> None:
         window = (persistence_id, to_sequence_nr)
+        _remember_highest(connection, persistence_id, to_sequence_nr)
         connection.execute("DELETE FROM event_journal WHERE persistence_id = ? AND sequence_nr <= ?", window)
         connection.execute("DELETE FROM journal_metadata WHERE persistence_id = ? AND sequence_nr <= ?", window)
         if highest <= to_sequence_nr:
@@ -148,6 +173,14 @@ class AkkaNetLayout:
             tags=frozenset(filter(None, tags.split(";"))) if tags else _NO_TAGS,
         )
 
+    def envelopes_of(self, rows: Sequence[Row]) -> list[EventEnvelope]:
+        return [self._envelope_of(*row) for row in rows]
+
+    def _envelope_of(self, ordering: int, persistence_id: object, *row: object) -> EventEnvelope:
+        if not isinstance(persistence_id, str):
+            refuse_event(str(persistence_id), row[0], [("persistence_id", persistence_id, str)])
+        return EventEnvelope(Offset(self.origin, ordering), self._event_of(persistence_id, row))
+
     def timestamp_in(self, nanoseconds: int) -> int:
         return nanoseconds // 100 + TICKS_AT_UNIX_EPOCH
 
@@ -160,6 +193,23 @@ class AkkaNetLayout:
 
     def timestamp_out(self, stored: int) -> int:
         return (stored - TICKS_AT_UNIX_EPOCH) * 100
+
+
+def _highest_remembered(connection: sqlite3.Connection) -> int:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone() is None:
+        return 0
+    remembered = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name IN ('event_journal', 'perdure_ordering')"
+    return int(connection.execute(remembered).fetchone()[0])
+
+
+def _remember_highest(connection: sqlite3.Connection, persistence_id: str, to_sequence_nr: int) -> None:
+    """If the newest event of all is about to be deleted. Where `ordering` has AUTOINCREMENT, SQLite has done so."""
+    newest = "SELECT ordering, persistence_id, sequence_nr FROM event_journal ORDER BY ordering DESC LIMIT 1"
+    ordering, owner, sequence_nr = connection.execute(newest).fetchone() or (0, "", 0)
+    if owner == persistence_id and sequence_nr <= to_sequence_nr and ordering > _highest_remembered(connection):
+        connection.execute("CREATE TABLE IF NOT EXISTS perdure_ordering (ordering INTEGER PRIMARY KEY AUTOINCREMENT)")
+        connection.execute("INSERT INTO perdure_ordering VALUES (?)", (ordering,))
+        connection.execute("DELETE FROM perdure_ordering")
 
 
 def _within(name: str, value: int, least: int, most: int) -> int:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, WeakValueDictionary, finalize
 
-from perdure import Location
+from perdure import Changes, Location
 from perdure.errors import OpenFailed
 
 from ._akka_net_layout import AKKA_NET, COLUMNS
@@ -28,6 +29,8 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 _memories: WeakKeyDictionary[Location, str] = WeakKeyDictionary()
 _memory_numbers = count(1)
+_changes_lock = threading.Lock()
+_changes: WeakValueDictionary[str, Changes] = WeakValueDictionary()
 
 
 class Place:
@@ -40,6 +43,7 @@ class Place:
         self.path = _path(location)
         self.name = str(self.path or "memory")
         self._memory = _memory(location) if self.path is None else ""
+        self.changes = _changes_of(os.path.realpath(self.path) if self.path is not None else self._memory)
 
     def open(self) -> sqlite3.Connection:
         """Make the database ready: directory, file, modes, tables. Raises `OpenFailed`."""
@@ -147,6 +151,15 @@ def _memory(location: Location) -> str:
         name = _memories[location] = f"file:/perdure-{next(_memory_numbers)}?vfs=memdb"
         finalize(location, sqlite3.connect(name, uri=True, check_same_thread=False).close)
     return name
+
+
+def _changes_of(database: str) -> Changes:
+    """What this process wrote to a database, through any handle; kept while there is one."""
+    with _changes_lock:
+        changes = _changes.get(database)
+        if changes is None:
+            changes = _changes[database] = Changes()
+        return changes
 
 
 def _make_directory(directory: Path) -> None:

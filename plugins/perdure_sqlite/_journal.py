@@ -17,8 +17,8 @@ from perdure import (
 from perdure.errors import StorageClosed, WriteFailed
 
 from ._reader import Read
-from ._replay import Replay
 from ._tables import Tables
+from ._view import replay
 from ._worker import Worker
 from ._writer import Change
 
@@ -48,15 +48,15 @@ class SqliteJournal:
         max_count: int = MAX_SEQUENCE_NR,
     ) -> AsyncIterator[PersistentRepr]:
         check_replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count)
-        replay = Replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count, self._page_size)
+        view = replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count, self._page_size)
         try:
-            while not replay.ended:
+            while not view.ended:
                 self._refuse_closed("replay_messages")
-                for event in await self._reader.ask(replay.next_page):
+                for event in await self._reader.ask(view.next_page):
                     yield event
         finally:
-            if not replay.ended and not self._reader.closed:  # closed early, cancelled, or forgotten by its caller
-                self._reader.ask(replay.release)
+            if not view.ended and not self._reader.closed:  # closed early, cancelled, or forgotten by its caller
+                self._reader.ask(view.release)
 
     async def read_highest_sequence_nr(self, persistence_id: str, from_sequence_nr: int = 0) -> int:
         check_read_highest(persistence_id, from_sequence_nr)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
-from perdure import AtomicWrite, PersistentRepr, WriteRejected
+from perdure import AtomicWrite, EventEnvelope, PersistentRepr, WriteRejected
 from perdure.errors import Unreadable
 
 Row = tuple[Any, ...]
@@ -22,14 +22,14 @@ class Layout(Protocol):
 
     name: str
     description: str
+    origin: str
+    """Of the offsets of its feeds, in which the position is the ordering of the event."""
     schema: Sequence[str]
     """Statements that lay out an empty database."""
 
     insert_event: str
     insert_tag: str | None
     """Takes (ordering, tag). None: tags are a column of the event."""
-    next_ordering: str
-    """Selects the highest ordering ever given to an event, or NULL."""
     newest: str
     """Takes (persistence id, persistence id); selects the highest number ever stored under it, or NULL."""
     event_table: str
@@ -39,11 +39,24 @@ class Layout(Protocol):
     """A condition that leaves out rows which count as deleted."""
     highest_table: str
     """Remembers the highest numbers of ids whose newest events were deleted."""
+    highest_behind: str
+    """A condition with ?1 that takes in every row of it that may have been written behind this ordering."""
+    select_tagged: str
+    """Takes (tag, ordering, ordering, at most); selects rows for `envelopes_of` behind the first ordering up to the
+    second, in this order. It may select events without the tag as well."""
 
     snapshot_timestamp: str
     """The column of table `snapshot` that holds the timestamp."""
     null_serializer_id: int | None
     """The serializer id that NULL stands for. None: NULL is not allowed."""
+
+    def highest_ordering(self, connection: sqlite3.Connection) -> int:
+        """The highest ordering ever given to an event; 0 if there is none.
+
+        A new event takes the next one, within the transaction that writes it. SQLite lets one such transaction run at a
+        time, so orderings become visible in their order: who has seen one will see none below it any more. (Q-08)
+        """
+        ...
 
     def event_row(self, event: PersistentRepr, ordering: int, now: int) -> Row:
         """An event as a row. What cannot be kept as it is raises `ValueError`, here or when SQLite is given the row."""
@@ -59,6 +72,10 @@ class Layout(Protocol):
 
     def events_of(self, persistence_id: str, rows: Sequence[Row]) -> list[PersistentRepr]:
         """Rows as events, or `Unreadable`. (J-60)"""
+        ...
+
+    def envelopes_of(self, rows: Sequence[Row]) -> list[EventEnvelope]:
+        """Rows that begin with ordering and persistence id as envelopes, or `Unreadable`. (Q-10)"""
         ...
 
     def timestamp_in(self, nanoseconds: int) -> int:
@@ -79,6 +96,47 @@ def select_events(layout: Layout) -> str:
         f"WHERE persistence_id = ? AND sequence_nr BETWEEN ? AND ? AND {layout.event_visible} "
         f"ORDER BY sequence_nr LIMIT ?"
     )
+
+
+def select_envelopes(layout: Layout) -> str:
+    """The same for `envelopes_of`."""
+    return select_events(layout).replace("SELECT", "SELECT ordering, persistence_id,", 1)
+
+
+def select_feed(layout: Layout) -> str:
+    """Takes (ordering, ordering, at most); selects rows for `envelopes_of` behind the first up to the second."""
+    return (
+        f"SELECT ordering, persistence_id, {layout.event_columns} FROM {layout.event_table} "
+        f"WHERE ordering > ? AND ordering <= ? AND {layout.event_visible} ORDER BY ordering LIMIT ?"
+    )
+
+
+def select_ids(layout: Layout, behind: int) -> str:
+    """Takes (ordering, at most); selects the ids of which something was written behind it. At 0, all that are known.
+
+    For all of them, one step leads from an id to the next one in the index, however many events each has.
+    """
+    events = layout.event_table
+    walk = (
+        f"WITH RECURSIVE known(id) AS (SELECT min(persistence_id) FROM {events} UNION ALL "
+        f"SELECT (SELECT min(persistence_id) FROM {events} WHERE persistence_id > known.id) "
+        f"FROM known WHERE known.id IS NOT NULL) SELECT id FROM known WHERE id IS NOT NULL"
+    )
+    some = f"SELECT persistence_id FROM {events} WHERE ordering > ?1"
+    emptied = f"SELECT persistence_id FROM {layout.highest_table} WHERE {layout.highest_behind}"
+    return f"{some if behind else walk} UNION {emptied} ORDER BY 1 LIMIT ?2"
+
+
+def envelopes_of(layout: Layout, rows: Sequence[Row]) -> list[EventEnvelope]:
+    return layout.envelopes_of(rows)
+
+
+def ids_of(_: Layout, rows: Sequence[Row]) -> list[str]:
+    """Rows as persistence ids, or `Unreadable`."""
+    for (persistence_id,) in rows:
+        if type(persistence_id) is not str:
+            refuse_event(str(persistence_id), 0, [("persistence_id", persistence_id, str)])
+    return [persistence_id for (persistence_id,) in rows]
 
 
 class NotThisLayout(Exception):

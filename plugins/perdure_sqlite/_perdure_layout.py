@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import msgspec
-from perdure import AtomicWrite, Payload, PersistentRepr, WriteRejected, unstorable_text
+from perdure import AtomicWrite, EventEnvelope, Offset, Payload, PersistentRepr, WriteRejected, unstorable_text
 from perdure.errors import Unreadable
 
 from ._layout import Row, refuse_event
@@ -28,6 +28,7 @@ class PerdureLayout:
     """See `_layout.Layout`."""
 
     name = "perdure"
+    origin = "sqlite"
     description = f"perdure {SCHEMA_VERSION}"
     schema: Sequence[str] = (
         """
@@ -83,10 +84,6 @@ class PerdureLayout:
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
     insert_tag: str | None = "INSERT INTO event_tag (ordering, tag) VALUES (?, ?)"
-    next_ordering = """
-        SELECT max(ordering) FROM (
-            SELECT max(ordering) AS ordering FROM event UNION ALL SELECT max(ordering) FROM emptied)
-    """
     newest = """
         SELECT max(sequence_nr) FROM (
             SELECT max(sequence_nr) AS sequence_nr FROM event WHERE persistence_id = ?
@@ -99,9 +96,24 @@ class PerdureLayout:
             (SELECT json_group_array(tag) FROM event_tag WHERE event_tag.ordering = event.ordering)) END"""
     event_visible = "TRUE"
     highest_table = "emptied"
+    highest_behind = "ordering > ?1"
+    # CROSS JOIN: the walk along the index of tags comes first, whatever statistics there are
+    select_tagged = f"""
+        SELECT event.ordering, persistence_id, {event_columns}
+        FROM event_tag AS wanted CROSS JOIN event ON event.ordering = wanted.ordering
+        WHERE wanted.tag = ? AND wanted.ordering > ? AND wanted.ordering <= ?
+        ORDER BY wanted.ordering LIMIT ?
+    """
 
     snapshot_timestamp = "timestamp"
     null_serializer_id: int | None = None
+
+    def highest_ordering(self, connection: sqlite3.Connection) -> int:
+        highest = connection.execute(
+            "SELECT max((SELECT coalesce(max(ordering), 0) FROM event), "
+            "(SELECT coalesce(max(ordering), 0) FROM emptied))"
+        ).fetchone()[0]
+        return int(highest)
 
     def event_row(self, event: PersistentRepr, ordering: int, now: int) -> Row:
         payload = event.payload
@@ -176,6 +188,52 @@ class PerdureLayout:
             )
         return events
 
+    def envelopes_of(self, rows: Sequence[Row]) -> list[EventEnvelope]:
+        """The same loop once more: what the two have in common would cost a call an event."""
+        origin = self.origin
+        envelopes: list[EventEnvelope] = []
+        for row in rows:
+            (
+                ordering,
+                persistence_id,
+                sequence_nr,
+                timestamp,
+                serializer_id,
+                payload_manifest,
+                manifest,
+                uuid,
+                payload,
+                metadata,
+                tags,
+            ) = row
+            if not (
+                type(persistence_id) is str
+                and type(sequence_nr) is int
+                and type(timestamp) is int
+                and type(serializer_id) is int
+                and type(payload_manifest) is str
+                and type(manifest) is str
+                and type(uuid) is str
+                and type(payload) is bytes
+            ):
+                _refuse(persistence_id, row[2:])
+            envelopes.append(
+                EventEnvelope(
+                    Offset(origin, ordering),
+                    PersistentRepr(
+                        persistence_id,
+                        sequence_nr,
+                        Payload(serializer_id, payload_manifest, payload),
+                        manifest,
+                        uuid,
+                        timestamp,
+                        _NO_TAGS if tags is None else _tags(persistence_id, sequence_nr, tags),
+                        None if metadata is None else _unpacked(persistence_id, sequence_nr, metadata),
+                    ),
+                )
+            )
+        return envelopes
+
     def timestamp_in(self, nanoseconds: int) -> int:
         return nanoseconds
 
@@ -197,8 +255,9 @@ def _too_wide(event: PersistentRepr) -> WriteRejected | None:
     return None
 
 
-def _refuse(persistence_id: str, row: Row) -> NoReturn:
+def _refuse(persistence_id: object, row: Row) -> NoReturn:
     columns = (
+        "persistence_id",
         "sequence_nr",
         "timestamp",
         "serializer_id",
@@ -207,8 +266,8 @@ def _refuse(persistence_id: str, row: Row) -> NoReturn:
         "writer_uuid",
         "payload",
     )
-    wanted = (int, int, int, str, str, str, bytes)
-    refuse_event(persistence_id, row[0], list(zip(columns, row, wanted, strict=False)))
+    wanted = (str, int, int, int, str, str, str, bytes)
+    refuse_event(str(persistence_id), row[0], list(zip(columns, (persistence_id, *row), wanted, strict=False)))
 
 
 def _tags(persistence_id: str, sequence_nr: int, tags: str) -> frozenset[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ._connection import Place, explained
 from ._worker import Answer, Future
@@ -60,6 +61,22 @@ class Reader:
             self._idle.append(connection)
         else:
             self.drop(connection)
+
+    @contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection for a moment. After an error it is dropped: nobody knows what it is left with."""
+        connection = self.take()
+        try:
+            yield connection
+        except BaseException:
+            self.drop(connection)
+            raise
+        self.give_back(connection)
+
+    def highest_ordering(self) -> int:
+        """The highest ordering that is visible now."""
+        with self.lent() as connection:
+            return self.layout.highest_ordering(connection)
 
     def drop(self, connection: sqlite3.Connection) -> None:
         self._taken.discard(connection)

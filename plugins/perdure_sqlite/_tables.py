@@ -90,7 +90,7 @@ class Tables:
         """Accept every write, or none of them if one is in conflict. Rows reach SQLite with the next `flush`."""
         self._reserve(writes)
         if self._ordering < 0:
-            self._ordering = self._read_ordering()
+            self._ordering = self.layout.highest_ordering(self.connection)
         ordering = self._ordering
         values, event_row = self._event_values, self.layout.event_row
         for write in writes:
@@ -115,9 +115,6 @@ class Tables:
                 raise SequenceConflict(persistence_id, first.sequence_nr, highest)
             reserved[persistence_id] = write.events[-1].sequence_nr
         self._known.update(reserved)
-
-    def _read_ordering(self) -> int:
-        return self.connection.execute(self.layout.next_ordering).fetchone()[0] or 0
 
     def flush(self) -> None:
         """Give SQLite the rows that were accepted."""

@@ -73,6 +73,7 @@ class Writer:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             return self._uncommitted(changes[: len(outcomes)], error)
+        self._place.changes.announce()
         return [(future, outcome) for (future, _), outcome in zip(changes, outcomes, strict=False)]
 
     def _apply(self, changes: Sequence[Request]) -> list[object]:

@@ -285,7 +285,7 @@ def test_a_new_file_has_the_tables_of_akka_net(tmp_path: Path) -> None:
 
     on(tmp_path, use)
     tables = rows(tmp_path / "perdure.db", "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    assert tables == [("event_journal",), ("journal_metadata",), ("snapshot",)]
+    assert tables == [("event_journal",), ("journal_metadata",), ("snapshot",), ("sqlite_sequence",)]
     assert rows(tmp_path / "perdure.db", "PRAGMA journal_mode") == [("delete",)]
 
 

@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
-from perdure import Backend, Claims, NoJournal, NoSnapshotStore
+from perdure import Backend, Claims
 
 from .document import ShownStep, Witness
 from .history import Recorder
-from .judge import Deviation, judge
+from .judge import Deviation, Foresight, judge
+from .offers import Offers
 from .outcomes import NoAnswer
 from .overlap_examiner import OverlapExaminer
-from .preflight import shape_fault
+from .preflight import live_fault, shape_fault
 from .program import Program
 from .runner import Limits, execute
 from .scenario_text import show
@@ -31,6 +32,9 @@ SHRUNK_MAX = 3
 """How many witnesses against the same rules are made small; of more, nobody reads the rest. A generated program is
 always made small, since that tells its rule."""
 
+
+FEED_SHARED_BY = 16
+"""How many programs with queries share a location."""
 
 REPEATS = 3
 REPEATS_MAX = 20
@@ -65,7 +69,8 @@ class Examiner:
         self._limits = Limits(operation_limit_s)
         self._open_limit_s = open_limit_s
         self._recorder = recorder
-        self._stages: dict[int | None, Stage] = {}
+        self._stages: dict[tuple[int | None, bool], Stage] = {}
+        self._queried: Counter[int | None] = Counter()
         self._trials = 0
         self._shrunk: Counter[tuple[str, ...]] = Counter()
         self._findings: dict[tuple[str, Claims], Finding] = {}
@@ -82,15 +87,15 @@ class Examiner:
             self._leave_stages()
             self.overlaps.close()
 
-    def offers(self) -> tuple[bool, bool]:
-        """Whether the backend offers a journal, and a snapshot store. `KitFault` if either lacks a method."""
+    def offers(self) -> Offers:
+        """What the backend offers. `KitFault` if something of it lacks a method."""
         stage = self._shared_stage(None)
         stage.open()
         storage = stage.run(stage.storage())
-        fault = shape_fault(storage)
+        fault = shape_fault(storage) or live_fault(storage, self.claims)
         if fault:
             raise KitFault(f"{self.backend.name}: {fault}")
-        return not isinstance(storage.journal, NoJournal), not isinstance(storage.snapshots, NoSnapshotStore)
+        return Offers.of(storage)
 
     def examine(self, program: Program, claims: Claims | None = None) -> Finding:
         """Run and judge a program once; the same question gets the same answer.
@@ -134,6 +139,8 @@ class Examiner:
     def _try_shared(self, program: Program, claims: Claims) -> Trial:
         if program.own_location:
             return self.try_alone(program, claims)
+        if program.uses_queries:
+            return self._try(program, claims, self._stage_of_queries(program.page_size))
         return self._try(program, claims, self._shared_stage(program.page_size))
 
     def try_alone(self, program: Program, claims: Claims | None = None) -> Trial:
@@ -156,7 +163,8 @@ class Examiner:
         self._trials += 1
         prefix = "" if program.private else f"k{self._trials}z"
         concrete = program.with_prefix(prefix)
-        execution = execute(concrete, stage, self._limits, self._recorder)
+        due = Foresight(concrete, claims, stage.page_size).due
+        execution = execute(concrete, stage, self._limits, self._recorder, due, prefix)
         judgement = judge(concrete, execution, claims, stage.page_size)
         return Trial(concrete, prefix, execution, judgement.deviations, judgement.coverage)
 
@@ -217,9 +225,22 @@ class Examiner:
         return Witness(program.name, deviation.rules, (*steps[:-1], wrong), text, tries)
 
     def _shared_stage(self, page_size: int | None) -> Stage:
-        if page_size not in self._stages:
-            self._stages[page_size] = Stage(self.backend, page_size, self._open_limit_s)
-        return self._stages[page_size]
+        return self._kept_stage(page_size, of_queries=False)
+
+    def _stage_of_queries(self, page_size: int | None) -> Stage:
+        """The location of programs with queries: only theirs, and a fresh one now and then, so that feeds stay short.
+
+        Each of them reads past what the others wrote.
+        """
+        self._queried[page_size] += 1
+        if self._queried[page_size] % FEED_SHARED_BY == 0 and (page_size, True) in self._stages:
+            self._stages.pop((page_size, True)).close()
+        return self._kept_stage(page_size, of_queries=True)
+
+    def _kept_stage(self, page_size: int | None, of_queries: bool) -> Stage:
+        if (page_size, of_queries) not in self._stages:
+            self._stages[page_size, of_queries] = Stage(self.backend, page_size, self._open_limit_s)
+        return self._stages[page_size, of_queries]
 
     def _leave_stages(self) -> None:
         while self._stages:

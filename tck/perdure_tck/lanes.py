@@ -24,6 +24,7 @@ from perdure import Claims, load_backend
 
 from . import generation
 from .examiner import Examiner, Finding, readable
+from .offers import Offers
 from .program import Program
 from .stage import KitFault
 
@@ -46,8 +47,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     claims: Claims
     operation_limit_s: float
     open_limit_s: float
-    journal: bool
-    snapshots: bool
+    offers: Offers
 
 
 class _Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +154,7 @@ def _findings(
     deviating = 0
     for program in programs:
         tell(program.name)
-        asked = generation.within(program, examiner.claims, work.journal, work.snapshots)
+        asked = generation.within(program, examiner.claims, *work.offers)
         finding = examiner.examine(asked)
         yield finding
         deviating += bool(finding.witnesses)

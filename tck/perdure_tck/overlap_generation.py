@@ -28,6 +28,7 @@ from .operations import (
     SaveSnapshot,
     Write,
 )
+from .offers import Offers
 from .program import Program, Step
 
 CLIENTS = ("a", "b", "c")
@@ -171,8 +172,8 @@ def programs(seed: int, count: int) -> Iterator[Program]:
     return (decode(code, f"overlapping_{seed}_{number}") for number, code in zip(range(count), codes, strict=False))
 
 
-def within(program: Program, claims: Claims, journal: bool, snapshots: bool) -> Program:
+def within(program: Program, claims: Claims, offers: Offers) -> Program:
     """The program without what a backend cannot be asked; one that shares no location has one handle."""
     one_handle = program.one_handle or not claims.shared
     program = msgspec.structs.replace(program, one_handle=one_handle)
-    return generation.within(program, claims, journal, snapshots)
+    return generation.within(program, claims, *offers)

@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from .operations import JOURNAL_OPERATIONS, SNAPSHOT_OPERATIONS, AnyOperation, renamed
+from .operations import (
+    JOURNAL_OPERATIONS,
+    QUERY_OPERATIONS,
+    SNAPSHOT_OPERATIONS,
+    AnyOperation,
+    Close,
+    Query,
+    Take,
+    renamed,
+)
+from .query_operations import FOREIGN
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -83,6 +93,10 @@ class Program(msgspec.Struct, frozen=True):
     def uses_snapshots(self) -> bool:
         return any(isinstance(step.operation, SNAPSHOT_OPERATIONS) for step in self.steps)
 
+    @property
+    def uses_queries(self) -> bool:
+        return any(isinstance(step.operation, QUERY_OPERATIONS) for step in self.steps)
+
     def with_prefix(self, prefix: str) -> Program:
         """The same program with a prefix on each persistence id, except on empty ids, which are there to be refused."""
         if self.private:
@@ -93,3 +107,24 @@ class Program(msgspec.Struct, frozen=True):
 
         steps = tuple(msgspec.structs.replace(step, operation=renamed(step.operation, rename)) for step in self.steps)
         return msgspec.structs.replace(self, steps=steps)
+
+
+def without_loose_ends(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps without those that take from or close what was never opened, and queries that resume only what was."""
+    known: set[tuple[str, str]] = set()
+    kept = []
+    for step in steps:
+        operation = step.operation
+        if isinstance(operation, Query):
+            after = operation.after
+            if after is not None and after != FOREIGN and (step.namespace, after.name) not in known:
+                operation = msgspec.structs.replace(operation, after=None)
+                step = msgspec.structs.replace(step, operation=operation)
+            known.add((step.namespace, operation.name))
+        elif isinstance(operation, Take | Close):
+            if (step.namespace, operation.name) not in known:
+                continue
+            if isinstance(operation, Close):
+                known.discard((step.namespace, operation.name))
+        kept.append(step)
+    return tuple(kept)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-CHAPTERS = {"J": "journal", "S": "snapshots"}
+CHAPTERS = {"J": "journal", "Q": "queries", "S": "snapshots"}
 """The letter of a rule id, and what its chapter is about."""
 
 EDITION = "2026.1"

@@ -21,21 +21,26 @@ from .operations import (
     Bounds,
     Cancel,
     Clock,
+    Close,
     Content,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
+    Resume,
     SaveSnapshot,
+    Take,
     Write,
     quoted,
     shown_number,
 )
 from .outcomes import shown_numbers
 from .program import Program, Step
+from .query_operations import FOREIGN, SUBJECTS
 
 HEAD = ("rules", "level", "page_size", "private", "one_handle", "schedule")
 LEVELS = ("core", "full")
@@ -283,9 +288,14 @@ def _step(cursor: _Cursor) -> Step:
     operation = _OPERATIONS[word](cursor)
     expected: tuple[str, ...] = ()
     if cursor.accept("->"):
-        expected = tuple(_expectation(operation, part.strip(), cursor) for part in cursor.rest().split("|"))
+        expected = tuple(_expectation(operation, part.strip(), cursor) for part in _alternatives(cursor.rest()))
     cursor.end()
     return Step(operation, client, expected)
+
+
+def _alternatives(text: str) -> list[str]:
+    """What stands between the bars, except bars within strings."""
+    return re.split(rf"\|(?=(?:{STRING}|[^\"])*$)", text)
 
 
 def _write(cursor: _Cursor) -> Write:
@@ -439,6 +449,38 @@ def _bounds(cursor: _Cursor) -> Bounds:
     return Bounds(numbers[1], times[1], numbers[0], times[0])
 
 
+QUERY_NAME = r"[a-z][a-z0-9]*(?![A-Za-z0-9_-])"
+
+
+def _query(cursor: _Cursor) -> Query:
+    name = _query_name(cursor)
+    if name == FOREIGN.name:
+        raise ScenarioError(cursor.place, "a name that is not 'foreign', which stands for a foreign offset", repr(name))
+    current = cursor.accept("current" + END)
+    found = cursor.one_of(SUBJECTS)
+    subject = next(one for one in SUBJECTS if one == found)
+    persistence_id, tag, window, after = "", "", (1, MAX_SEQUENCE_NR), None
+    if subject == "events by persistence id":
+        persistence_id = cursor.string("a persistence id")
+        if cursor.peek(r"-?\d|max|\.\."):
+            window = _window(cursor, 1, MAX_SEQUENCE_NR)
+    elif subject == "events by tag":
+        tag = cursor.string("a tag")
+    if subject in ("events by tag", "all events") and cursor.accept("after" + END):
+        source = _query_name(cursor)
+        after = Resume(source, cursor.number(1) if source != FOREIGN.name and cursor.peek(r"\d") else 0)
+    return Query(name, subject, current, persistence_id, *window, tag, after)
+
+
+def _query_name(cursor: _Cursor) -> str:
+    return cursor.take(QUERY_NAME, "the name of a query, such as f")
+
+
+def _take(cursor: _Cursor) -> Take:
+    name = _query_name(cursor)
+    return Take(name) if cursor.accept("all" + END) else Take(name, cursor.number(1, EVENTS_MAX))
+
+
 _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "write": _write,
     "replay": _replay,
@@ -446,6 +488,9 @@ _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "delete": _delete,
     "save": _save,
     "load": _load,
+    "query": _query,
+    "take": _take,
+    "close": lambda cursor: Close(_query_name(cursor)),
     "reopen": lambda _: Reopen(),
     "clock": lambda cursor: Clock(cursor.number(1)),
     "cancel": lambda cursor: Cancel(cursor.take(CLIENT, "a client")),
@@ -460,6 +505,9 @@ _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
     LoadSnapshot: ("none", "invalid", "unreadable"),
     DeleteSnapshot: ("ok", "invalid"),
     DeleteSnapshots: ("ok", "invalid"),
+    Query: ("ok",),
+    Take: ("end", "pending", "closed", "invalid", "unreadable"),
+    Close: ("ok",),
     Reopen: ("ok",),
     Clock: (),
     Cancel: (),
@@ -483,6 +531,10 @@ def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
         case LoadSnapshot() if re.fullmatch(rf"{NUMBER}(\s+at\s+\d+)?", text):
             number, *at = text.split()
             return " ".join([shown_number(_number(number)), *at])
+        case Take():
+            taken = _taken(_Cursor(text, cursor.place), words)
+            if taken:
+                return taken
     raise ScenarioError(cursor.place, _expectable(operation, words), repr(text))
 
 
@@ -495,9 +547,43 @@ def _number(text: str) -> int:
 
 
 def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
-    numbers = {Replay: "numbers such as 1..3, 5", Highest: "a number", LoadSnapshot: "a number, or 13 at 1000"}
+    numbers = {
+        Replay: "numbers such as 1..3, 5",
+        Highest: "a number",
+        LoadSnapshot: "a number, or 13 at 1000",
+        Take: "events such as p 1..3, 5, q 1, end, or ids such as p, q, end",
+    }
     kinds = [*words, numbers[type(operation)]] if type(operation) in numbers else list(words)
     return f"after the arrow of '{operation.kind}': {' or '.join(kinds) or 'nothing'}"
+
+
+def _taken(cursor: _Cursor, words: tuple[str, ...]) -> str:
+    """`p 1..3, q 1, end` or `p, q, end` as outcomes print it; "" if it is neither."""
+    events: list[tuple[str, list[int]]] = []
+    ids: list[str] = []
+    ended = ""
+    while not ended:
+        word = re.match(rf"({'|'.join(words)})$", cursor.text)
+        if word:
+            ended = cursor.rest()
+            break
+        if not cursor.peek(NUMBER):
+            owner = cursor.string("a persistence id")
+            if not cursor.peek(NUMBER):
+                ids.append(owner)
+            elif not events or events[-1][0] != owner:
+                events.append((owner, []))
+        if cursor.peek(NUMBER):
+            if not events:
+                return ""
+            first, last = _runs(cursor.take(RUN, "a number"))[0]
+            events[-1][1].extend(range(first, last + 1))
+        if not cursor.accept(","):
+            break
+    if cursor.text or (events and ids) or any(not numbers for _, numbers in events):
+        return ""
+    runs = [f"{quoted(owner)} {shown_numbers(numbers)}" for owner, numbers in events]
+    return ", ".join([*runs, *map(quoted, sorted(ids)), *([ended] if ended else [])])
 
 
 def _runs(text: str) -> list[tuple[int, int]]:

@@ -22,13 +22,15 @@ from .operations import (
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Replay,
     SaveSnapshot,
+    Take,
     Write,
     ids_of,
     renamed,
 )
-from .program import Program, Step
+from .program import Program, Step, without_loose_ends
 
 TRIES_MAX = 300
 PLAIN_IDS = ("p", "q", "r", "s")
@@ -81,7 +83,8 @@ class _Search:
             at = len(self.best.steps) - 1 - size
             while at > -size:
                 steps = self.best.steps
-                self.try_this(_with(self.best, (*steps[: max(at, 0)], *steps[at + size :])))
+                fewer = without_loose_ends((*steps[: max(at, 0)], *steps[at + size :]))
+                self.try_this(_with(self.best, fewer))
                 at -= size
             size //= 2
 
@@ -158,6 +161,10 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
         case SaveSnapshot():
             yield from _less_said(operation, SaveSnapshot(operation.persistence_id, operation.sequence_nr))
             yield from _shorter(operation)
+        case Query(name=name, subject=subject, persistence_id=persistence_id, tag=tag):
+            yield from _less_said(operation, Query(name, subject, True, persistence_id, tag=tag))
+        case Take(name=name):
+            yield from _less_said(operation, Take(name))
         case Highest(persistence_id=persistence_id):
             yield from _less_said(operation, Highest(persistence_id))
         case LoadSnapshot(bounds=bounds) | DeleteSnapshots(bounds=bounds):

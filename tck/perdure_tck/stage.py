@@ -24,6 +24,8 @@ from .model import START_OF_CLOCK
 
 Result = TypeVar("Result")
 GRACE_S = 0.5
+REFRESH_INTERVAL_S = 0.01
+"""How soon a live query that polls notices what was written: shorter than an application would have it."""
 
 
 class KitFault(Exception):
@@ -226,7 +228,12 @@ class Stage:
 
     def _location(self, namespace: str) -> Location:
         if namespace not in self._locations:
-            location = Location(directory=self.directory, namespace=namespace or "perdure", clock=self.clock)
+            location = Location(
+                directory=self.directory,
+                namespace=namespace or "perdure",
+                refresh_interval_s=REFRESH_INTERVAL_S,
+                clock=self.clock,
+            )
             if self._page_size is not None:
                 location = msgspec.structs.replace(location, page_size=self._page_size)
             self._locations[namespace] = location
