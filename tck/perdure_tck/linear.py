@@ -4,8 +4,8 @@ It goes through a history in the order of time and keeps every *world* that may 
 calls under way have taken effect by now, with which outcome. When a call returns, the worlds in which it has ended in
 what was observed remain; if there is none, no order explains the history, and that call is where it shows.
 
-Three sentences of the contracts are finer than "each call is one step". An AtomicWrite is one step, a call of several is
-several, in their order. A call that was cancelled has happened whole or not at all, perhaps after it returned. And a
+Some sentences of the contracts are finer than "each call is one step". An AtomicWrite is one step, a call of several is
+several, in their order; so is each event that is taken from a query, and the order of its feed is that of the writes. A call that was cancelled has happened whole or not at all, perhaps after it returned. And a
 highest number is answered when the writes that began before it on the same handle are settled (J-47): from then on a
 cancelled one has either happened or never will. Closing settles them too.
 
@@ -18,12 +18,12 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from perdure import Claims
+from perdure import MAX_SEQUENCE_NR, Claims, EventEnvelope
 
-from . import model
+from . import model, model_queries
 from .model import START_OF_CLOCK, State
-from .operations import AnyOperation, Cancel, Highest, Reopen, Write, ids_of
-from .outcomes import Answers, AnyOutcome, Cancelled, Conflict, Invalid
+from .operations import AnyOperation, Cancel, Highest, Reopen, Take, Write, ids_of
+from .outcomes import Answers, AnyOutcome, Cancelled, Conflict, Invalid, Taken
 from .program import Step
 
 Same = Callable[[AnyOutcome, AnyOutcome], bool]
@@ -53,9 +53,10 @@ class Stray(msgspec.Struct, frozen=True):
 
 
 class _Progress(msgspec.Struct, frozen=True):
-    """How far a call has come in a world: its AtomicWrites so far, and its outcome if it has taken effect."""
+    """How far a call has come in a world: its AtomicWrites or items so far, and its outcome if it has taken effect."""
 
     rejected: tuple[bool, ...] = ()
+    items: tuple[EventEnvelope, ...] = ()
     outcome: AnyOutcome | None = None
 
 
@@ -195,6 +196,9 @@ class _Rules:
             if settled is None:
                 return
             world = settled
+        if isinstance(call.operation, Take):
+            yield from self._next_item(world, call, call.operation, progress)
+            return
         writes = call.operation.batches if isinstance(call.operation, Write) else ()
         if len(writes) < 2:
             yield from self._done(world, call)
@@ -215,7 +219,22 @@ class _Rules:
         for outcome, after in self._steps(world, call, Write(call.operation.batches[place : place + 1])):
             if isinstance(outcome, Answers):
                 rejected = (*progress.rejected, *outcome.rejected)
-                yield _with(after, call.number, _Progress(rejected, Answers(rejected) if last else None))
+                yield _with(after, call.number, _Progress(rejected, outcome=Answers(rejected) if last else None))
+
+    def _next_item(self, world: World, call: Call, take: Take, progress: _Progress) -> Iterator[World]:
+        """An event for whoever takes, or the end. A live query that has none now waits, unless it is asked for all."""
+        more = model_queries.optional(world.state(call.namespace), take.name)
+        one = Take(take.name, 1)
+        steps = [*self._steps(world, call, one), *(self._steps(world, call, one, more) if more else ())]
+        for outcome, after in steps:
+            if not isinstance(outcome, Taken):
+                yield _with(after, call.number, _Progress(outcome=outcome))
+                return
+            items = (*progress.items, *outcome.envelopes)
+            ended = "" if outcome.ended == "pending" and take.count != MAX_SEQUENCE_NR else outcome.ended
+            whole = len(items) == take.count or ended
+            if whole or outcome.envelopes:
+                yield _with(after, call.number, _Progress((), items, Taken(items, ended) if whole else None))
 
     def _drifted(self, world: World, number: int) -> Iterator[World]:
         """A cancelled call takes effect after all, whole."""
@@ -225,9 +244,11 @@ class _Rules:
             if not _is_refusal(outcome):
                 yield after
 
-    def _steps(self, world: World, call: Call, operation: AnyOperation) -> Iterator[tuple[AnyOutcome, World]]:
+    def _steps(
+        self, world: World, call: Call, operation: AnyOperation, observed: AnyOutcome | None = None
+    ) -> Iterator[tuple[AnyOutcome, World]]:
         state = world.state(call.namespace)
-        for transition in model.step(state, operation, call.number, self._claims):
+        for transition in model.step(state, operation, call.number, self._claims, observed):
             after = world
             if transition.state is not state:
                 states = {**world.states, call.namespace: transition.state}

@@ -14,8 +14,8 @@ from perdure import Claims
 from .history import Execution, Observation
 from .judge import SILENCE, Comparison, Deviation, Judgement, told
 from .linear import Call, first_stray
-from .operations import SNAPSHOT_OPERATIONS, Cancel, Delete, Highest, Replay, Write, ids_of
-from .outcomes import AnyOutcome, Cancelled, Conflict, Events, Loaded, NoAnswer, Stuck
+from .operations import QUERY_OPERATIONS, SNAPSHOT_OPERATIONS, Cancel, Delete, Highest, Replay, Write, ids_of
+from .outcomes import AnyOutcome, Cancelled, Conflict, Events, Loaded, NoAnswer, Stuck, Taken
 from .program import Program
 
 NEVER = 2**63
@@ -55,7 +55,8 @@ def _deviation(program: Program, seen: Observation, allowed: Sequence[AnyOutcome
 
 
 def _rules(program: Program, seen: Observation) -> tuple[str, ...]:
-    silent = isinstance(seen.outcome, NoAnswer | Stuck) and program.uses_journal
+    of_a_journal = program.uses_journal and not isinstance(seen.step.operation, QUERY_OPERATIONS)
+    silent = isinstance(seen.outcome, NoAnswer | Stuck) and of_a_journal
     if not program.rules:
         return (blamed(program, seen),)
     return (*program.rules, SILENCE) if silent and SILENCE not in program.rules else program.rules
@@ -72,6 +73,8 @@ def blamed(program: Program, seen: Observation) -> str:
         return "S-38" if snapshots else "J-33"
     if snapshots:
         return "S-35" if len(ids) > 1 else "S-11"
+    if isinstance(operation, QUERY_OPERATIONS):
+        return "Q-08"
     if isinstance(seen.outcome, NoAnswer | Stuck):
         return SILENCE
     if len(ids) > 1:
@@ -108,6 +111,8 @@ def _shows_something(seen: Observation) -> bool:
     match seen.outcome:
         case Events(events=events):
             return bool(events)
+        case Taken(envelopes=envelopes):
+            return bool(envelopes)
         case Loaded(selected=selected):
             return selected is not None
         case _:

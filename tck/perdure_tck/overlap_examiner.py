@@ -246,7 +246,7 @@ class OverlapExaminer:
         concrete = program.with_prefix(prefix)
         alone = program.own_location
         stage = Stage(self._backend, program.page_size, self._open_limit_s) if alone else self._shared_stage(program.page_size)
-        execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}").execution()
+        execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}", prefix).execution()
         trial = self._judged(concrete, prefix, execution, claims, {"interleavings": 1, "real_runs": 1})
         if alone:
             _close(stage)

@@ -16,9 +16,10 @@ from perdure import PersistentRepr, Storage
 
 from .history import Execution, Observation
 from .model import START_OF_CLOCK
-from .operations import Cancel, Reopen
+from .operations import Cancel, Close, Query, Reopen, Take
 from .outcomes import AnyOutcome, Cancelled, Done, Failed, NoAnswer, Raised, Stuck
 from .program import Program, Step
+from .readers import Readers
 from .runner import Limits, answer, outcome_of
 from .simulation import Choose, Deadlock, Livelock, SimulatedThread
 from .stage import KitFault, Silent, Stage
@@ -40,14 +41,14 @@ def simulated(program: Program, stage: Stage, thread: SimulatedThread, choose: C
     return Run(program, stage, limits, pause, lambda begins: thread.choosing(choose if begins else None))
 
 
-def real(program: Program, stage: Stage, limits: Limits, seed: str) -> Run:
+def real(program: Program, stage: Stage, limits: Limits, seed: str, prefix: str) -> Run:
     """A run of a program on a real loop, where clients wait for moments that the seed says."""
     source = random.Random(seed)
 
     async def pause() -> None:
         await asyncio.sleep(source.choice((0, 0, source.random() * PAUSE_S)))
 
-    run = Run(program, stage, limits, pause, lambda _: None)
+    run = Run(program, stage, limits, pause, lambda _: None, prefix)
 
     async def before_cancel(client: str) -> None:
         """Until there is something to cancel, since no schedule sees to that here."""
@@ -64,7 +65,13 @@ class Run:
     """One run of one program: `execution` carries it out, `cut_off` tells what there was when it was given up."""
 
     def __init__(
-        self, program: Program, stage: Stage, limits: Limits, pause: Pause, block_begins: Callable[[bool], None]
+        self,
+        program: Program,
+        stage: Stage,
+        limits: Limits,
+        pause: Pause,
+        block_begins: Callable[[bool], None],
+        prefix: str = "",
     ) -> None:
         self._program = program
         self._stage = stage
@@ -76,6 +83,7 @@ class Run:
         self._observations: dict[int, Observation] = {}
         self._calls: dict[str, tuple[int, asyncio.Task[AnyOutcome]]] = {}
         self._cancelled: set[int] = set()
+        self._readers = Readers(prefix)
         self._ended: set[str] = set()
         self.before_cancel: Callable[[str], Awaitable[None]] = lambda _: pause()
 
@@ -116,6 +124,7 @@ class Run:
                 await self._together(numbered)
             else:
                 await self._call(numbered[0])
+        await self._readers.close_all()
 
     async def _together(self, numbered: Sequence[Numbered]) -> None:
         clients = dict.fromkeys(step.client for _, step in numbered)
@@ -170,7 +179,13 @@ class Run:
         self._began[number] = next(self._time)
         if isinstance(step.operation, Reopen):
             return await outcome_of(self._reopened())
+        if isinstance(step.operation, Take):
+            return await outcome_of(self._readers.take(step, step.operation.count))
+        if isinstance(step.operation, Close):
+            return await outcome_of(self._readers.close(step))
         storage = await self._storage(step)
+        if isinstance(step.operation, Query):
+            return await outcome_of(self._readers.open(step, storage.queries))
         return await outcome_of(answer(step.operation, number, storage, self._stage.clock, self._read))
 
     async def _reopened(self) -> AnyOutcome:

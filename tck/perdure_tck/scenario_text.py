@@ -179,6 +179,8 @@ class _Blocks:
                 raise ScenarioError(
                     place, "the cancelled client in the same block, as another one", step.operation.client
                 )
+            if isinstance(step.operation, Take) and step.operation.count == MAX_SEQUENCE_NR:
+                raise ScenarioError(place, "a number of events to take in a block, where more may always come", "all")
 
     def check(self, place: str, steps: Sequence[Step]) -> None:
         if self.current:
