@@ -69,6 +69,8 @@ class Ward(World):
     def __init__(self) -> None:
         super().__init__()
         self.marks: dict[str, int] = {}
+        self.batches: dict[tuple[str, int], tuple[PersistentRepr, ...]] = {}
+        self.named: dict[str, None] = {}
 
 
 class WardJournal(MemoryJournal):

@@ -143,7 +143,7 @@ class DropsWhatCannotBeUpgraded(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-50",
+    bug="SEEN-100",
     system="none reported: a buffer of the journal where each call should have its own",
     source="https://github.com/akkadotnet/akka.net/issues/3590",
     cause="all calls share one buffer, which is emptied when any of them is refused",
@@ -170,7 +170,7 @@ class SharesABuffer(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-51",
+    bug="SEEN-101",
     system="none reported: group commit without a look at whose conflict it was",
     source="https://github.com/akkadotnet/akka.net/issues/3590",
     cause="calls that wait at one time are committed as a group, and fail as a group",
@@ -204,7 +204,7 @@ class GroupSharesAConflict(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-52",
+    bug="SEEN-102",
     system="Akka.Persistence.Sql before it waited for writes in progress",
     source="https://github.com/akkadotnet/Akka.Persistence.Sql",
     cause="the highest number comes from a copy that is renewed after the write is visible",
@@ -228,7 +228,7 @@ class HighestDoesNotWait(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-53",
+    bug="SEEN-103",
     system="none reported: a field of the journal where a local name was meant",
     source="https://github.com/agentjido/jido/issues/145",
     cause="the id that is asked for is kept in the journal across an await",
@@ -292,7 +292,7 @@ class _Pages(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-54",
+    bug="SEEN-104",
     system="akka-persistence-jdbc and others that page by key",
     source="https://github.com/akka/akka-persistence-jdbc/issues/551",
     cause="each page of a replay is a query of its own, without a snapshot around them",
@@ -303,7 +303,7 @@ class PagesAreOfSeveralMoments(_Pages):
 
 
 @family.animal(
-    bug="SEEN-55",
+    bug="SEEN-105",
     system="none reported: LIMIT and OFFSET instead of a key",
     source="https://github.com/akka/akka-persistence-jdbc/issues/551",
     cause="the next page is found by how many events were given, and a deletion moves them",
@@ -318,7 +318,7 @@ class PagesAreCounted(_Pages):
 
 
 @family.animal(
-    bug="SEEN-56",
+    bug="SEEN-106",
     system="none reported: DELETE in batches, as for large tables",
     source="https://github.com/akkadotnet/akka.net/issues/1883",
     cause="events are deleted one by one, from the first to the last",
@@ -351,7 +351,7 @@ class _Locked(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-57",
+    bug="SEEN-107",
     system="none reported: acquire and release without a try around the work",
     source="https://github.com/langchain-ai/langgraph/pull/6701",
     cause="a lock is not given back by a call that is cancelled",
@@ -373,7 +373,7 @@ class KeepsItsLock(_Locked):
 
 
 @family.animal(
-    bug="SEEN-58",
+    bug="SEEN-108",
     system="none reported: rows without a transaction, behind a lock",
     source="https://github.com/langchain-ai/langgraph/pull/6701",
     cause="a call that is cancelled in the middle of a batch leaves the rows that it had written",
@@ -437,7 +437,7 @@ class CancelledYetCarriedOut(WardJournal):
 
 
 @family.animal(
-    bug="SEEN-59",
+    bug="SEEN-109",
     system="none reported: one temporary file for all saves",
     source="https://github.com/akka/akka-core/pull/31228",
     cause="every save writes the same temporary place and renames it",
@@ -455,7 +455,7 @@ class OneTemporaryFile(WardSnapshots):
 
 
 @family.animal(
-    bug="SEEN-60",
+    bug="SEEN-110",
     system="none reported: DELETE and INSERT where an upsert was meant",
     source="https://github.com/akkadotnet/akka.net/issues/3590",
     cause="a save deletes what is there and then inserts",
@@ -491,7 +491,7 @@ class ListsThenReads(WardSnapshots):
 
 
 @family.animal(
-    bug="SEEN-61",
+    bug="SEEN-111",
     system="none reported: files deleted one by one",
     source="https://github.com/akka/akka-core/pull/31228",
     cause="snapshots are deleted one by one, and a cancelled deletion stops in between",

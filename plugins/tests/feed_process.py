@@ -29,11 +29,11 @@ async def write(directory: Path, layout: str, name: str, seconds: float) -> None
     hold(chance)
     ids = [f"{name}-{place}" for place in range(3)]
     written = dict.fromkeys(ids, 0)
-    end = time.monotonic() + seconds
     async with sqlite_backend(layout=layout, busy_timeout_s=600).open(Location(directory=directory)) as storage:
+        end = time.monotonic() + seconds
 
         async def keep_writing(persistence_id: str) -> None:
-            while time.monotonic() < end:
+            while not written[persistence_id] or time.monotonic() < end:
                 first, count = written[persistence_id] + 1, chance.randint(1, 4)
                 events = (event(persistence_id, number, chance) for number in range(first, first + count))
                 await storage.journal.write_messages([AtomicWrite(tuple(events))])

@@ -82,7 +82,7 @@ def test_the_checker_tells_what_is_wrong(seen: list[Entry], verdict: Verdict) ->
 @pytest.mark.parametrize("layout", ["perdure", "akka-net"])
 @pytest.mark.timeout(60 + 3 * WAIT_S)
 def test_four_processes_write_with_holds_and_four_read_live(tmp_path: Path, layout: str) -> None:
-    start("write", tmp_path, layout, "first", "0").communicate(timeout=WAIT_S)  # makes the file
+    acknowledged = [start("write", tmp_path, layout, "first", "0").communicate(timeout=WAIT_S)[0]]  # makes the file
     queries = ["all", "tag:red", "tag:green", "id:writer-2-1"]
     targets = [tmp_path / f"seen-{place}" for place in range(len(queries))]
     with ExitStack() as stack:
@@ -96,7 +96,7 @@ def test_four_processes_write_with_holds_and_four_read_live(tmp_path: Path, layo
         for writer in writers:
             stack.callback(writer.wait)
             stack.callback(writer.kill)
-        acknowledged = [writer.communicate(timeout=WAIT_S)[0] for writer in writers]
+        acknowledged += [writer.communicate(timeout=WAIT_S)[0] for writer in writers]
         assert [writer.returncode for writer in writers] == [0] * 4
         stored = [entries_of(tmp_path / "perdure.db", layout, query) for query in queries]
         for reader, entries in zip(readers, stored, strict=True):
@@ -108,7 +108,7 @@ def test_four_processes_write_with_holds_and_four_read_live(tmp_path: Path, layo
         seen = [entry_of(line) for line in target.read_text().splitlines()]
         assert judge(seen, entries) == GOOD, query
         print(f"{layout}, {query}: {len(seen)} events read live, of {len(entries)} stored: none skipped or repeated")
-    assert len(stored[0]) > 50, "the writers have hardly written"
+    assert all(written.values()), "each id was written"
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

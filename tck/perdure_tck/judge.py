@@ -45,7 +45,7 @@ QUERY_FIELD_RULES: Mapping[str, tuple[str, ...]] = {
     "manifest": ("Q-51",),
     "tags": ("Q-18",),
     "metadata": ("Q-51",),
-    "offset": ("Q-16",),
+    "offset": ("Q-16", "Q-37"),
 }
 """The same for the events that a query gives."""
 

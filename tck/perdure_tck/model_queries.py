@@ -41,7 +41,8 @@ def opened(state: State, query: Query, claims: Claims) -> State:
 
 
 def closed(state: State, name: str) -> State:
-    return msgspec.structs.replace(state, queries={known: one for known, one in state.queries.items() if known != name})
+    one = state.queries.get(name)
+    return state if one is None else state.with_query(name, msgspec.structs.replace(one, closed=True))
 
 
 def cut_off(state: State) -> State:
@@ -77,7 +78,7 @@ def without(state: State, deletion: Delete, claims: Claims) -> State:
 def taken(state: State, take: Take, observed: AnyOutcome | None) -> Transition:
     """What a take ends in: as it was observed if that is allowed, else in the plainest way."""
     one = state.queries.get(take.name)
-    if one is None:  # nothing is open under this name: nothing happens
+    if one is None or one.closed:  # nothing is open under this name: nothing happens
         return Transition(Done(), state)
     if one.query.subject == "persistence ids":
         return _ids_taken(state, one, take, observed)
@@ -111,7 +112,7 @@ def optional(state: State, name: str) -> Taken | None:
 def due(state: State, take: Take) -> int:
     """How many items a take of a live query has to wait for, its end counted as one."""
     one = state.queries.get(take.name)
-    if one is None or one.query.current or one.cut_off:
+    if one is None or one.closed or one.query.current or one.cut_off:
         return take.count
     items, ended = _plainest(state, one, take) if one.query.subject != "persistence ids" else _plainest_ids(one, state)
     return min(take.count, len(items) + (ended == "end"))

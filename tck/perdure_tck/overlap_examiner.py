@@ -22,7 +22,7 @@ from perdure import Backend, Claims
 from .document import ShownStep, Witness
 from .history import Execution, Observation
 from .judge import Deviation, Judgement
-from .operations import Batch, Highest, Replay, Write
+from .operations import Batch, Highest, Replay, Take, Write
 from .outcomes import AnyOutcome, NoAnswer, Stuck
 from .overlap import judge_overlapping
 from .overlap_runner import real, simulated
@@ -224,7 +224,11 @@ class OverlapExaminer:
         if thread.refused:
             self._not_simulated = thread.refused
         elif _is_stuck(execution) and any(step.block for step in program.steps):
-            alone = tuple(msgspec.structs.replace(step, block=0) for step in program.steps)
+            alone = tuple(
+                msgspec.structs.replace(step, block=0)
+                for step in program.steps
+                if not isinstance(step.operation, Take)  # which may rightly wait for what another client writes
+            )
             if _is_stuck(self._played(msgspec.structs.replace(program, steps=alone), choose)):
                 self._not_simulated = NOT_HERE  # stuck with nobody beside him: it waits for something else
         return None if self._not_simulated else execution

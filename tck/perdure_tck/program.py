@@ -111,6 +111,7 @@ class Program(msgspec.Struct, frozen=True):
 
 def without_loose_ends(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps without those that take from or close what was never opened, and queries that resume only what was."""
+    opened: set[tuple[str, str]] = set()
     known: set[tuple[str, str]] = set()
     kept = []
     for step in steps:
@@ -120,11 +121,12 @@ def without_loose_ends(steps: tuple[Step, ...]) -> tuple[Step, ...]:
             if after is not None and after != FOREIGN and (step.namespace, after.name) not in known:
                 operation = msgspec.structs.replace(operation, after=None)
                 step = msgspec.structs.replace(step, operation=operation)
+            opened.add((step.namespace, operation.name))
             known.add((step.namespace, operation.name))
         elif isinstance(operation, Take | Close):
-            if (step.namespace, operation.name) not in known:
+            if (step.namespace, operation.name) not in opened:
                 continue
             if isinstance(operation, Close):
-                known.discard((step.namespace, operation.name))
+                opened.discard((step.namespace, operation.name))
         kept.append(step)
     return tuple(kept)

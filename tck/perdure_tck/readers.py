@@ -50,8 +50,8 @@ class Reader:
         self._prefix = prefix
         self._iterator = iterator
         self._asked = asyncio.Event()
-        self._answer: asyncio.Future[Item] | None = None
-        self._broken: _End | None = None
+        self._answer: asyncio.Future[Item | Exception] | None = None
+        self._broken: Exception | None = None
         self._task = asyncio.create_task(self._drive())
 
     async def _drive(self) -> None:
@@ -64,7 +64,7 @@ class Reader:
                 try:
                     answer.set_result(await self._next_own())
                 except Exception as error:
-                    answer.set_exception(error)
+                    answer.set_result(error)  # as a value: nobody need come for it
         finally:
             close = getattr(self._iterator, "aclose", None)
             if close is not None:
@@ -106,14 +106,13 @@ class Reader:
         await self._patiently(self._answer, wait_s)
         if not self._answer.done():
             return None
-        answer, self._answer = self._answer, None
-        try:
-            return answer.result()
-        except _End as end:
-            self._broken = end if end.word != "end" else None  # what has ended is asked again: it must stay so
-            raise
+        answer, self._answer = self._answer.result(), None
+        if isinstance(answer, Exception):
+            self._broken = answer if answer.args != ("end",) else None  # what has ended is asked again: it must stay so
+            raise answer
+        return answer
 
-    async def _patiently(self, answer: asyncio.Future[Item], wait_s: float | None) -> None:
+    async def _patiently(self, answer: asyncio.Future[Item | Exception], wait_s: float | None) -> None:
         if wait_s == 0:
             for _ in range(SPINS):
                 if not answer.done():
@@ -122,8 +121,6 @@ class Reader:
             await asyncio.wait([answer], timeout=wait_s)
 
     async def close(self) -> None:
-        if self._answer is not None and self._answer.done():
-            self._answer.exception()  # looked at, so that nothing complains about it
         self._task.cancel()
         try:
             await self._task
@@ -144,6 +141,8 @@ class Readers:
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._open: dict[tuple[str, str], Reader] = {}
+        self._known: dict[tuple[str, str], Reader] = {}
+        """The last one of each name, open or closed: others may resume behind it."""
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -161,14 +160,15 @@ class Readers:
             iterator = error
         if not hasattr(iterator, "__anext__") and not isinstance(iterator, ValueError):
             return Malformed(f"{iterator!r:.60}, which is not an async iterator")
-        self._open[step.namespace, query.name] = Reader(query, start, self._prefix, iterator)
+        reader = Reader(query, start, self._prefix, iterator)
+        self._open[step.namespace, query.name] = self._known[step.namespace, query.name] = reader
         return Done()
 
     def _offset(self, namespace: str, after: Resume | None) -> Offset:
         """Where to resume, in the form in which offsets are stored: as text, and back."""
         if after == FOREIGN:
             return FOREIGN_OFFSET
-        source = self._open.get((namespace, after.name)) if after else None
+        source = self._known.get((namespace, after.name)) if after else None
         if after is None or source is None:
             return NO_OFFSET
         number = after.number or len(source.offsets)

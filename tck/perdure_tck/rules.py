@@ -36,7 +36,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     edition: str
     claim: str = ""
     floor: Mapping[str, int] = {}
-    needs: Literal["", "faults", "concurrency", "queries", "actors", "nodes"] = ""
+    needs: Literal["", "faults", "concurrency", "actors", "nodes"] = ""
     untestable: str = ""
 
     @property

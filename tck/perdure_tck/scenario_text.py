@@ -39,7 +39,7 @@ from .operations import (
     shown_number,
 )
 from .outcomes import shown_numbers
-from .program import Program, Step
+from .program import Program, Step, without_loose_ends
 from .query_operations import FOREIGN, SUBJECTS
 
 HEAD = ("rules", "level", "page_size", "private", "one_handle", "schedule")
@@ -92,6 +92,7 @@ def parse(text: str, name: str, place: str = "") -> Program:
             head.read(cursor)
         elif not blocks.read(cursor, steps):
             steps.append(msgspec.structs.replace(_step(cursor), block=blocks.current))
+            _refuse_loose_end(tuple(steps), cursor.place)
     end = f"{place or name}:{len(text.splitlines()) + 1}"
     if not head.rules:
         raise ScenarioError(end, "a line 'rules J-01 ...'", "none")
@@ -109,6 +110,12 @@ def parse(text: str, name: str, place: str = "") -> Program:
         one_handle=head.one_handle,
         schedule=head.schedule,
     )
+
+
+def _refuse_loose_end(steps: tuple[Step, ...], place: str) -> None:
+    """A line that takes from a query, closes it or resumes behind it needs one that was opened before."""
+    if isinstance(steps[-1].operation, Query | Take | Close) and without_loose_ends(steps)[-1:] != steps[-1:]:
+        raise ScenarioError(place, "the name of a query that is open", repr(str(steps[-1].operation)))
 
 
 def show(program: Program) -> str:

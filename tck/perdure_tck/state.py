@@ -61,6 +61,8 @@ class OpenQuery(msgspec.Struct, frozen=True):
     """Whether it begins behind a foreign offset."""
 
     invalid: bool = False
+    closed: bool = False
+    """Whether the program closed it. What it gave is remembered, so that others can resume behind it."""
 
 
 class State(msgspec.Struct, frozen=True):

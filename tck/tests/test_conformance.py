@@ -49,7 +49,7 @@ BAD = {
     "another edition": ('edition = "1999.1"', f"edition '1999.1' is not in this kit; it has {EDITION}"),
     "an unknown claim": (
         "[claims]\nfast = true",
-        "no claim named 'fast'; there are atomic_batch, ",
+        "no claim named 'fast'; there are atomic_batch, deleted_events_in_feeds",
     ),
     "a claim of another type": ('[claims]\ntags = "no"', "Expected `bool`, got `str`"),
     "a claim of another value": ('[claims]\npower_durable = "perhaps"', "Invalid enum value 'perhaps'"),
