@@ -1,8 +1,8 @@
 """The zoo: broken backends, one real bug each. What the kit must catch, and by a rule that names the cause.
 
 An animal is the backend in memory with one mistake, a few lines long, that was made in a real system and is named with
-its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots, races, queries.
-Backends that do nothing right at all are in `degenerate`; bugs that have no animal yet, in `catalogue`.
+its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots, queries, and
+races of each. Backends that do nothing right at all are in `degenerate`; bugs that have no animal yet, in `catalogue`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Animals whose queries lose events only where somebody writes at that moment: between two looks, or before a commit."""
+"""Animals whose queries lose events where somebody writes at that moment: between two looks, or before a commit."""
 
 from __future__ import annotations
 

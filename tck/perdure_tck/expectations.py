@@ -12,7 +12,6 @@ from .outcomes import AnyOutcome
 from .program import Program, Step
 
 
-
 def disagreement_of(program: Program, claims: Claims) -> str:
     """Where expectations and model part ways: an outcome written down that no order gives, or given and not written."""
     if _needs_sharing(program) and not claims.shared:

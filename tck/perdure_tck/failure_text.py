@@ -51,7 +51,11 @@ def _history(witness: Witness) -> Iterator[str]:
     widths = {client: max(len(step.operation) for step in witness.steps if step.client == client) for client in clients}
     widths = {client: min(width, 60) for client, width in widths.items()}
     if len(clients) > 1:
-        yield "        " + ("  " if any(step.block for step in witness.steps) else "") + "  ".join(f"{client or 'a':<{widths[client]}}" for client in clients)
+        yield (
+            "        "
+            + ("  " if any(step.block for step in witness.steps) else "")
+            + "  ".join(f"{client or 'a':<{widths[client]}}" for client in clients)
+        )
     together = len({step.block for step in witness.steps if step.block}) > 0
     for number, step in enumerate(witness.steps, 1):
         cells = "  ".join(f"{step.operation if step.client == client else '':<{widths[client]}}" for client in clients)

@@ -13,7 +13,19 @@ from typing import Literal
 
 import msgspec
 
-from .outcomes import Answers, AnyOutcome, Cancelled, Conflict, Damaged, Failed, Invalid, Malformed, NoAnswer, Raised, Stuck
+from .outcomes import (
+    Answers,
+    AnyOutcome,
+    Cancelled,
+    Conflict,
+    Damaged,
+    Failed,
+    Invalid,
+    Malformed,
+    NoAnswer,
+    Raised,
+    Stuck,
+)
 from .program import Step
 
 Completion = Literal["ok", "rejected", "failed", "unknown"]

@@ -5,9 +5,10 @@ calls under way have taken effect by now, with which outcome. When a call return
 what was observed remain; if there is none, no order explains the history, and that call is where it shows.
 
 Some sentences of the contracts are finer than "each call is one step". An AtomicWrite is one step, a call of several is
-several, in their order; so is each event that is taken from a query, and the order of its feed is that of the writes. A call that was cancelled has happened whole or not at all, perhaps after it returned. And a
-highest number is answered when the writes that began before it on the same handle are settled (J-47): from then on a
-cancelled one has either happened or never will. Closing settles them too.
+several, in their order; so is each event that is taken from a query, and the order of its feed is that of the writes. A
+call that was cancelled has happened whole or not at all, perhaps after it returned. And a highest number is answered
+when the writes that began before it on the same handle are settled (J-47): from then on a cancelled one has either
+happened or never will. Closing settles them too.
 
 Pure: it knows neither a backend nor a clock.
 """
@@ -334,7 +335,7 @@ class Explorer:
                     yield (after, left) if number in after.under_way else (_begun(after, behind), behind)
 
     def _ends(self, world: World, number: int, may_be_cancelled: bool) -> Iterator[World]:
-        """What comes of a call: it ends, is cancelled before it has an effect or after, or has come one write further."""
+        """What comes of a call: it ends, is cancelled before it has an effect, or has come one write further."""
         if may_be_cancelled and world.under_way[number] == _NOT_YET:
             self._found[number].add(Cancelled())
             yield _without(world, number)
@@ -355,9 +356,7 @@ def _asked(number: int, step: Step) -> Call:
 def _begun(world: World, columns: Iterable[tuple[int, ...]]) -> World:
     """With the first call of each column under way, which is all that overlaps."""
     first = [column[0] for column in columns if column]
-    return msgspec.structs.replace(
-        world, under_way={number: world.under_way.get(number, _NOT_YET) for number in first}
-    )
+    return msgspec.structs.replace(world, under_way={number: world.under_way.get(number, _NOT_YET) for number in first})
 
 
 def _without(world: World, number: int) -> World:

@@ -30,7 +30,7 @@ def judge_overlapping(program: Program, execution: Execution, claims: Claims) ->
     compare = Comparison(program, claims)
     stray = first_stray(calls, claims, lambda allowed, observed: compare.fields(allowed, observed) is not None)
     if stray is None:
-        return Judgement((), _counted(program, execution))
+        return Judgement((), _counted(execution))
     seen = next(one for one in execution.observations if one.number == stray.call.number)
     return Judgement((_deviation(program, seen, stray.allowed),), {})
 
@@ -91,7 +91,7 @@ def blamed(program: Program, seen: Observation) -> str:
 # ---------------------------------------------------------------------------------------------------------- coverage
 
 
-def _counted(program: Program, execution: Execution) -> Mapping[str, int]:
+def _counted(execution: Execution) -> Mapping[str, int]:
     """What a run without deviation exercised where calls overlapped."""
     found: Counter[str] = Counter()
     seen_in_blocks = [seen for seen in execution.observations if seen.step.block]

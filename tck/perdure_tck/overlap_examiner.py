@@ -95,6 +95,9 @@ class OverlapExaminer:
 
     def close(self) -> None:
         self._remove_directory()
+        self._leave_thread()
+
+    def _leave_thread(self) -> None:
         if self._thread is not None:
             self._thread.leave()
             self._thread = None
@@ -149,6 +152,7 @@ class OverlapExaminer:
     def _in_thread(self, call: Callable[[], Result]) -> Result | None:
         """What a function gives that is called where simulations run; None if it blocks."""
         if self._thread is None or self._thread.blocked:
+            self._leave_thread()
             self._thread, self._pulse = SimulatedThread(), Pulse()
         try:
             return self._thread.do(call, self._pulse)
@@ -249,7 +253,11 @@ class OverlapExaminer:
         prefix = "" if program.private else f"o{self._trials}z"
         concrete = program.with_prefix(prefix)
         alone = program.own_location
-        stage = Stage(self._backend, program.page_size, self._open_limit_s) if alone else self._shared_stage(program.page_size)
+        stage = (
+            Stage(self._backend, program.page_size, self._open_limit_s)
+            if alone
+            else self._shared_stage(program.page_size)
+        )
         execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}", prefix).execution()
         trial = self._judged(concrete, prefix, execution, claims, {"interleavings": 1, "real_runs": 1})
         if alone:
@@ -260,9 +268,7 @@ class OverlapExaminer:
 
     # ------------------------------------------------------------------------------------------------------- shrinking
 
-    def witness(
-        self, program: Program, trial: Trial, deviation: Deviation, claims: Claims, shrinking: bool
-    ) -> Witness:
+    def witness(self, program: Program, trial: Trial, deviation: Deviation, claims: Claims, shrinking: bool) -> Witness:
         """The smallest program and the plainest schedule that break the same rules."""
         best = _Found(program, trial, deviation)
         tries = trial.runs
@@ -283,6 +289,8 @@ class OverlapExaminer:
             if not self.not_simulated:
                 self._plainer_schedule(best.trial.program, breaks)
         shown = self._shown(program, best, tries)
+        if isinstance(_outcome(best.trial, best.deviation), NoAnswer):
+            return shown  # to wait for it again, and again, tells nothing new
         again = [found for found in self._again(best, claims) if found]
         return msgspec.structs.replace(shown, seen=len(again), repeated=self._times)
 
@@ -378,7 +386,9 @@ def _cut(program: Program, deviation: Deviation) -> Program:
     wrong = program.steps[deviation.number - 1]
     if not wrong.block:
         return msgspec.structs.replace(program, steps=program.steps[: deviation.number])
-    before = tuple(step for at, step in enumerate(program.steps, 1) if at < deviation.number and step.block != wrong.block)
+    before = tuple(
+        step for at, step in enumerate(program.steps, 1) if at < deviation.number and step.block != wrong.block
+    )
     block = [(at, step) for at, step in enumerate(program.steps, 1) if step.block == wrong.block]
     others = tuple(step for _, step in block if step.client != wrong.client)
     own = tuple(step for at, step in block if step.client == wrong.client and at <= deviation.number)

@@ -15,6 +15,7 @@ import msgspec
 from perdure import MAX_SEQUENCE_NR, Claims
 
 from . import generation
+from .offers import Offers
 from .operations import (
     SNAPSHOT_OPERATIONS,
     AnyOperation,
@@ -28,7 +29,6 @@ from .operations import (
     SaveSnapshot,
     Write,
 )
-from .offers import Offers
 from .program import Program, Step
 
 CLIENTS = ("a", "b", "c")
@@ -88,7 +88,9 @@ def _highest(client: _Client, code: int) -> AnyOperation:
 
 def _delete(client: _Client, code: int) -> AnyOperation:
     persistence_id = client.id(code)
-    return Delete(persistence_id, (max(client.highest(persistence_id) - code // 4 % 2, 1), MAX_SEQUENCE_NR)[code // 8 % 2])
+    return Delete(
+        persistence_id, (max(client.highest(persistence_id) - code // 4 % 2, 1), MAX_SEQUENCE_NR)[code // 8 % 2]
+    )
 
 
 def _save(client: _Client, code: int) -> AnyOperation:

@@ -34,7 +34,6 @@ Numbered = tuple[int, Step]
 def simulated(program: Program, stage: Stage, thread: SimulatedThread, choose: Choose, limits: Limits) -> Run:
     """A run of a program on a stage whose loop is simulated. `choose` chooses within blocks only."""
 
-
     async def pause() -> None:
         await asyncio.sleep(0)
 
@@ -52,7 +51,7 @@ def real(program: Program, stage: Stage, limits: Limits, seed: str, prefix: str)
 
     async def before_cancel(client: str) -> None:
         """Until there is something to cancel, since no schedule sees to that here."""
-        while not run.is_busy(client):
+        while not run.is_busy(client):  # noqa: ASYNC110  # it becomes busy within a call, which tells nobody
             await asyncio.sleep(0)
         for _ in range(source.randrange(3)):
             await asyncio.sleep(0)

@@ -42,9 +42,7 @@ Said = TypeVar("Said", bound=msgspec.Struct)
 Sized = TypeVar("Sized", Batch, SaveSnapshot)
 
 
-def shrink(
-    program: Program, breaks: Callable[[Program], bool], tries_max: int = TRIES_MAX
-) -> tuple[Program, int]:
+def shrink(program: Program, breaks: Callable[[Program], bool], tries_max: int = TRIES_MAX) -> tuple[Program, int]:
     """The smallest program found, and how many were tried. The last step, where the rule breaks, always stays."""
     search = _Search(program, breaks, tries_max)
     while search.changed and search.tries < tries_max:

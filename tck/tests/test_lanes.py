@@ -13,8 +13,8 @@ from perdure import Backend, Claims, load_backend
 from perdure_memory import backend as memory
 from perdure_tck.engine import Request, conduct
 from perdure_tck.examiner import Examiner, Finding
-from perdure_tck.offers import Offers
 from perdure_tck.lanes import FEW, Lanes, Work, _Lane
+from perdure_tck.offers import Offers
 from perdure_tck.stage import KitFault
 
 LANE = "perdure_tck.lanes"

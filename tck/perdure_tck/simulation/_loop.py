@@ -50,8 +50,8 @@ class _NoSelector:
 class SimulatedLoop(asyncio.BaseEventLoop):
     """See the module. One loop is for one run; `close` it afterwards.
 
-    The base class keeps what is ready in `_ready` and timers in `_scheduled`, and calls `_run_once` until it is stopped:
-    these three are all that is used of its inside, as every other loop in Python does that is built on it.
+    The base class keeps what is ready in `_ready`, timers in `_scheduled`, and calls `_run_once` until it is stopped.
+    These three are all that is used of its inside, as every other loop in Python does that is built on it.
     """
 
     _ready: deque[asyncio.Handle]
@@ -142,10 +142,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.call_soon(work)
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as in the base
         pass
 
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]  # without the generic form of its arguments
+        self, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         if threading.get_ident() == self._owner:
             return self.call_soon(callback, *args, context=context)
         self.refused = "a thread of its own"
@@ -163,7 +165,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.refused = "input and output on the event loop"
         raise NotSimulated(self.refused)
 
-    add_reader = add_writer = remove_reader = remove_writer = add_signal_handler = _refused
+    add_reader = add_writer = add_signal_handler = _refused  # type: ignore[assignment]  # whatever they are given
+    remove_reader = remove_writer = _refused
     create_connection = create_server = create_unix_connection = create_unix_server = _refused
     create_datagram_endpoint = connect_accepted_socket = sendfile = start_tls = _refused
     sock_recv = sock_recv_into = sock_sendall = sock_connect = sock_accept = sock_sendfile = _refused

@@ -70,7 +70,17 @@ class SimulatedThread:
                 self.left = self.do(self._loop.end, pulse)
 
     def leave(self) -> None:
+        """Let the thread end, and its last loop with it, as soon as nothing holds it."""
+        self._jobs.put(self._end_what_is_open)
         self._jobs.put(None)
+
+    def join(self) -> None:
+        """Wait until the thread has ended; after `leave`."""
+        self._thread.join()
+
+    def _end_what_is_open(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.end()
 
     def do(self, call: Callable[[], Result], pulse: Pulse) -> Result:
         """What a function gives that is called in this thread. Raises `Silent` if the pulse says that it is overdue."""
@@ -85,6 +95,8 @@ class SimulatedThread:
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
 
         def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 answer = call()
             except BaseException as error:  # for whoever waits, whatever it is
