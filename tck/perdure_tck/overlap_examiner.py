@@ -283,9 +283,10 @@ class OverlapExaminer:
                     return True
             return False
 
-        start = _cut(msgspec.structs.replace(program, schedule=None), deviation)
-        if shrinking and not isinstance(_outcome(trial, deviation), NoAnswer) and breaks(start):
-            shrink(start, breaks, TRIES_ON_REAL_LOOP_MAX if self.not_simulated else TRIES_MAX)
+        whole = msgspec.structs.replace(program, schedule=None)
+        silent = isinstance(_outcome(trial, deviation), NoAnswer)
+        if shrinking and not silent and any(map(breaks, (_cut(whole, deviation), whole))):
+            shrink(best.program, breaks, TRIES_ON_REAL_LOOP_MAX if self.not_simulated else TRIES_MAX)
             if not self.not_simulated:
                 self._plainer_schedule(best.trial.program, breaks)
         shown = self._shown(program, best, tries)
