@@ -61,6 +61,8 @@ class FedJournal(WardJournal):
 class WardQueries:
     """See `perdure.ReadJournal`."""
 
+    journal_type: type[FedJournal] = FedJournal
+
     def __init__(self, ward: Ward, location: Location) -> None:
         self.ward = ward
         self.journal: FedJournal
@@ -225,13 +227,13 @@ class WardQueries:
 
 
 def caged_with_queries(name: str, queries: type[WardQueries]) -> Backend:
-    """The backend in memory with these queries; everything else is right."""
+    """The backend in memory with these queries and the journal that they go with; everything else is right."""
     find_ward = one_ward_for_each_location()
 
     @asynccontextmanager
     async def open_cage(location: Location) -> AsyncIterator[Storage]:
         ward = find_ward(location)
-        parts = FedJournal(ward, location), WardSnapshots(ward, location), queries(ward, location)
+        parts = queries.journal_type(ward, location), WardSnapshots(ward, location), queries(ward, location)
         parts[2].journal = parts[0]
         try:
             yield Storage(*parts)

@@ -64,7 +64,16 @@ COUNTS = (
     "refused_queries",
     "closed_takes",
     "closes",
+    "interleavings",
+    "schedules",
+    "real_runs",
+    "overlaps",
+    "contended",
+    "cancelled",
+    "looks",
 )
+"""From `interleavings` on of overlapping calls only, see `overlap`: how often a program was run with its calls in
+another order, and whether a schedule was chosen for that or the run was left to a real event loop."""
 
 
 Counts = Mapping[str, int]

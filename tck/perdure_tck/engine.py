@@ -13,12 +13,13 @@ from importlib.metadata import version
 import msgspec
 from perdure import Backend, Claims
 
+from . import overlap_generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
-from .lanes import Lanes, Progress, Work
+from .lanes import DEVIATING_MAX, Lanes, Progress, Work
 from .offers import QUERY_METHODS, Offers
 from .packs import digest
 from .preflight import claims_fault
@@ -30,6 +31,12 @@ from .zoo import BrokenZoo, diagnoses, installed_animals
 
 GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
 """How many generated programs the gate runs at each level: of core, 100 000 operations."""
+
+OVERLAPPING: Mapping[str, int] = {"core": 240, "full": 2_400}
+"""How many of them have overlapping steps, besides: each runs under one schedule."""
+
+ON_REAL_LOOP_SHARE = 4
+"""Of these every fourth, where a backend cannot run on a simulated event loop: there each takes ten times as long."""
 
 SEED = 2026
 
@@ -113,6 +120,7 @@ def conduct(
             work = _generated(request, claims, evidence.offers)
             with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
                 _gather(examiner, cases, evidence, progress)
+                _gather_overlapping(examiner, request, evidence)
                 for finding in lanes.findings():
                     evidence.findings[finding.program] = finding
                     evidence.generated += 1
@@ -149,6 +157,22 @@ def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, pro
             evidence.probes[case.program.name] = probe
             if probe.witnesses:
                 evidence.refuted.add(case.unmet)
+
+
+def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidence) -> None:
+    """Generated programs with overlapping steps, until enough deviated."""
+    count = 0 if request.rules or not request.generated else OVERLAPPING[request.level]
+    if count and examiner.overlaps.not_simulated:
+        count //= ON_REAL_LOOP_SHARE
+    programs = overlap_generation.programs(SEED, count)
+    asked = [overlap_generation.within(program, examiner.claims, evidence.offers) for program in programs]
+    for finding in examiner.examine_all([program for program in asked if program.overlaps], _enough):
+        evidence.findings[finding.program] = finding
+        evidence.generated += 1
+
+
+def _enough(findings: Sequence[Finding]) -> bool:
+    return sum(bool(finding.witnesses) for finding in findings) >= DEVIATING_MAX
 
 
 def _generated(request: Request, claims: Claims, offers: Offers) -> Work:
@@ -239,7 +263,14 @@ def _word(
     missing = [f"{name} {coverage[name]} of {least}" for name, least in rule.floor.items() if coverage[name] < least]
     if missing:
         return Word.UNPROVEN, f"not exercised enough: {', '.join(missing)}"
-    return Word.CONFORMS, _scenarios(len(judged))
+    return Word.CONFORMS, _scenarios(len(judged)) + _interleaved(coverage)
+
+
+def _interleaved(coverage: Counter[str]) -> str:
+    """How calls were made to overlap, since that is not equally strong."""
+    if coverage["schedules"]:
+        return f" on {coverage['schedules']} chosen schedules"
+    return f", {coverage['real_runs']} runs on a real event loop, unchosen" if coverage["real_runs"] else ""
 
 
 def _scenarios(number: int) -> str:

@@ -7,24 +7,26 @@ after a deviation everybody gets a fresh one. A result is kept, so that a progra
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from perdure import Backend, Claims
 
 from .document import ShownStep, Witness
-from .history import Execution, Recorder
+from .history import Recorder
 from .judge import Deviation, Foresight, judge
 from .offers import Offers
 from .outcomes import NoAnswer
+from .overlap_examiner import OverlapExaminer
 from .preflight import live_fault, shape_fault
 from .program import Program
 from .runner import Limits, execute
 from .scenario_text import show
 from .shrink import shrink
 from .stage import KitFault, Stage
+from .trial import Trial as Trial
+from .trial import readable as readable
 
 SHRUNK_MAX = 3
 """How many witnesses against the same rules are made small; of more, nobody reads the rest. A generated program is
@@ -46,25 +48,6 @@ class Finding(msgspec.Struct, frozen=True):
     witnesses: tuple[Witness, ...]
     coverage: Mapping[str, int]
     operations: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One run of one program, judged: with its prefix, which is taken out of all that people read."""
-
-    program: Program
-    prefix: str
-    execution: Execution
-    deviations: tuple[Deviation, ...]
-    coverage: Mapping[str, int]
-
-    def told(self, text: str) -> str:
-        return readable(text.replace(self.prefix, "") if self.prefix else text)
-
-
-def readable(text: str) -> str:
-    """Text from outside as it can be written down: what no encoding holds is shown by its escape."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 class Examiner:
@@ -91,6 +74,7 @@ class Examiner:
         self._trials = 0
         self._shrunk: Counter[tuple[str, ...]] = Counter()
         self._findings: dict[tuple[str, Claims], Finding] = {}
+        self.overlaps = OverlapExaminer(backend, self._limits, open_limit_s, self._shared_stage, self._leave_stages)
 
     def __enter__(self) -> Examiner:
         return self
@@ -101,6 +85,7 @@ class Examiner:
                 self._stages.popitem()[1].close()
         finally:
             self._leave_stages()
+            self.overlaps.close()
 
     def offers(self) -> Offers:
         """What the backend offers. `KitFault` if something of it lacks a method."""
@@ -124,11 +109,32 @@ class Examiner:
         return self._findings[key]
 
     def _examine(self, program: Program, claims: Claims) -> Finding:
+        if program.overlaps:
+            return self._examine_overlapping(program, claims)
         trial = self._try_shared(program, claims)
         if trial.deviations:
             self._leave_stages()  # whatever went wrong there must not colour the next program
         witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
         return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
+
+    def examine_all(
+        self, programs: Iterable[Program], enough: Callable[[Sequence[Finding]], bool] = lambda _: False
+    ) -> Sequence[Finding]:
+        """Examine programs whose steps overlap, one after the other, until it is enough."""
+        return self.overlaps.in_one_go(self.examine, programs, enough)
+
+    def _examine_overlapping(self, program: Program, claims: Claims) -> Finding:
+        once = not program.rules and program.schedule is not None  # a generated one: others are tried instead
+        trial = self.overlaps.search(program, claims, 1) if once else self.overlaps.search(program, claims)
+        witnesses = tuple(
+            self.overlaps.witness(program, trial, deviation, claims, self._may_be_shrunk(program, deviation))
+            for deviation in trial.deviations
+        )
+        return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations) * trial.runs)
+
+    def _may_be_shrunk(self, program: Program, deviation: Deviation) -> bool:
+        self._shrunk[deviation.rules] += 1
+        return not program.rules or self._shrunk[deviation.rules] <= SHRUNK_MAX
 
     def _try_shared(self, program: Program, claims: Claims) -> Trial:
         if program.own_location:
@@ -141,7 +147,9 @@ class Examiner:
         return trial
 
     def try_alone(self, program: Program, claims: Claims | None = None) -> Trial:
-        """Run and judge a program on a fresh location."""
+        """Run and judge a program on a fresh location; one with overlapping steps until a schedule deviates."""
+        if program.overlaps:
+            return self.overlaps.search(program, claims or self.claims)
         stage = Stage(self.backend, program.page_size, self._open_limit_s)
         try:
             trial = self._try(program, claims or self.claims, stage)

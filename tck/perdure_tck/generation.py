@@ -565,7 +565,7 @@ def within(program: Program, claims: Claims, journal: bool, snapshots: bool, que
     steps = tuple(step for step in program.steps if not isinstance(step.operation, left_out))
     if program.uses_queries:
         steps = _answered(steps, claims, queries)
-    if not claims.shared:
+    if not claims.shared and not program.one_handle:
         steps = tuple(msgspec.structs.replace(step, client=_only_handle(step)) for step in steps)
     if claims.timestamp_resolution_ns > 1:
         unit = claims.timestamp_resolution_ns

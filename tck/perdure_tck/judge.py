@@ -17,6 +17,7 @@ from perdure import Claims, EventEnvelope, Payload, PersistentRepr, SelectedSnap
 from . import model, model_queries
 from .blame import blamed, blamed_for_field
 from .coverage import count
+from .expectations import disagreement_of
 from .feed_offsets import FeedOffsets
 from .history import Execution, Observation
 from .model import START_OF_CLOCK, NeedsClaim, State, Transition
@@ -108,6 +109,8 @@ def disagreement(program: Program) -> str:
 
 
 def _disagreement(program: Program, claims: Claims) -> str:
+    if program.overlaps:
+        return disagreement_of(program, claims)
     worlds = _Worlds(program, claims)
     for number, step in enumerate(program.steps, 1):
         transitions = worlds.step(number)
@@ -158,7 +161,7 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     offsets = FeedOffsets()
     coverage: Counter[str] = Counter()
     deviations: list[Deviation] = []
-    compare = _Comparison(program, claims)
+    compare = Comparison(program, claims)
     for seen in execution.observations:
         before = worlds.before(seen.number)
         transitions = worlds.step(seen.number, seen.outcome)
@@ -193,7 +196,7 @@ class Foresight:
     def __init__(self, program: Program, claims: Claims, page_size: int) -> None:
         self._program = program
         self._worlds = _Worlds(program, claims, page_size)
-        self._compare = _Comparison(program, claims)
+        self._compare = Comparison(program, claims)
         self._walked = 0
         self._lost = False
         self._needed = any(isinstance(step.operation, Query) and not step.operation.current for step in program.steps)
@@ -239,7 +242,7 @@ def told(observed: AnyOutcome, allowed: str) -> str:
     return str(observed) if str(observed) != allowed else f"{observed}, but of another write"
 
 
-class _Comparison:
+class Comparison:
     """Compares an allowed outcome with an observed one, field by field where both show the same events."""
 
     def __init__(self, program: Program, claims: Claims) -> None:

@@ -24,6 +24,7 @@ from . import model_queries
 from .operations import (
     AnyOperation,
     Bounds,
+    Cancel,
     Clock,
     Close,
     Delete,
@@ -84,6 +85,8 @@ def step(
             return (Transition(Done(), model_queries.cut_off(state)),)
         case Clock():
             return (Transition(Done(), msgspec.structs.replace(state, now=operation.now)),)
+        case Cancel():
+            return (Transition(Done(), state),)
 
 
 def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:

@@ -98,6 +98,17 @@ def taken(state: State, take: Take, observed: AnyOutcome | None) -> Transition:
     return Transition(Taken(given, ended), state.with_query(take.name, after))
 
 
+def optional(state: State, name: str) -> Taken | None:
+    """The next event that a current query may give though it was written after the query began; None if none is."""
+    one = state.queries.get(name)
+    if one is None or not one.query.current or one.query.subject == "persistence ids":
+        return None
+    place = next(_ahead(state, one), None)
+    if place is None or place < one.begun:
+        return None
+    return Taken((EventEnvelope(Offset(ORIGIN, place), state.feed[place]),))
+
+
 def due(state: State, take: Take) -> int:
     """How many items a take of a live query has to wait for, its end counted as one."""
     one = state.queries.get(take.name)

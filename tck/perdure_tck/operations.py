@@ -284,6 +284,16 @@ class Clock(Operation, frozen=True):
         return f"clock {self.now}"
 
 
+class Cancel(Operation, frozen=True):
+    """Cancel what another client is doing at this moment, if it is doing anything: `cancel a`."""
+
+    kind = "cancel"
+    client: str
+
+    def __str__(self) -> str:
+        return f"cancel {self.client}"
+
+
 AnyOperation = (
     Write
     | Replay
@@ -298,6 +308,7 @@ AnyOperation = (
     | Close
     | Reopen
     | Clock
+    | Cancel
 )
 
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
@@ -311,7 +322,7 @@ def ids_of(operation: AnyOperation) -> tuple[str, ...]:
         return tuple(batch.persistence_id for batch in operation.batches)
     if isinstance(operation, Query):
         return (operation.persistence_id,) if operation.by_persistence_id else ()
-    return () if isinstance(operation, Take | Close | Reopen | Clock) else (operation.persistence_id,)
+    return () if isinstance(operation, Take | Close | Reopen | Clock | Cancel) else (operation.persistence_id,)
 
 
 def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
@@ -319,6 +330,6 @@ def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperati
     if isinstance(operation, Write):
         batches = operation.batches
         return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
-    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock):
+    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

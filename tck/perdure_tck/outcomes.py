@@ -181,6 +181,22 @@ class NoAnswer(Outcome, frozen=True):
         return f"no answer in {self.limit_s:g} s"
 
 
+class Cancelled(Outcome, frozen=True):
+    """The call was cancelled: it has happened whole or not at all."""
+
+    def __str__(self) -> str:
+        return "cancelled"
+
+
+class Stuck(Outcome, frozen=True):
+    """The call never returned, on an event loop where everything that could run had run."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"never answered: {self.reason}"
+
+
 class Malformed(Outcome, frozen=True):
     """An answer that is not of the contract's type."""
 
@@ -205,6 +221,8 @@ AnyOutcome = (
     | Raised
     | NoAnswer
     | Malformed
+    | Cancelled
+    | Stuck
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from .operations import (
@@ -21,12 +24,15 @@ class Step(msgspec.Struct, frozen=True):
     """One operation of one client, with the outcomes that the author allows (none written: what the model says).
 
     A client is a name (`""` for the unnamed one), or a name and another namespace of the same location: `b@other`.
-    Each client has a handle of its own.
+    Each client has a handle of its own, unless its program has one handle.
+
+    Neighbouring steps of one `block` overlap, those of one client in their order; block 0 is none.
     """
 
     operation: AnyOperation
     client: str = ""
     expected: tuple[str, ...] = ()
+    block: int = 0
 
     @property
     def namespace(self) -> str:
@@ -44,6 +50,9 @@ class Program(msgspec.Struct, frozen=True):
     A `private` program has a location of its own and its ids as they stand. All others share a location, one for each
     page size, and get a prefix on each id, which keeps the relations between ids (prefixes, case, trailing blanks),
     needs no cleaning, and is safe in parallel.
+
+    `one_handle`: all clients of a namespace use one handle. `schedule` is what a simulated event loop chooses where
+    steps overlap; None: many schedules are tried.
     """
 
     name: str
@@ -53,6 +62,24 @@ class Program(msgspec.Struct, frozen=True):
     level: str = "core"
     page_size: int | None = None
     private: bool = False
+    one_handle: bool = False
+    schedule: tuple[int, ...] | None = None
+
+    @property
+    def overlaps(self) -> bool:
+        return any(step.block for step in self.steps)
+
+    @property
+    def blocks(self) -> Iterator[tuple[int, Sequence[tuple[int, Step]]]]:
+        """The steps with their numbers, those of one block together; each step outside of blocks by itself."""
+        numbered = enumerate(self.steps, 1)
+        for key, group in itertools.groupby(numbered, lambda one: (one[1].block, one[1].block or one[0])):
+            yield key[0], tuple(group)
+
+    def handle_of(self, client: str) -> str:
+        """The name under which the handle of a client is open."""
+        namespace = client.partition("@")[2]
+        return (f"@{namespace}" if namespace else "") if self.one_handle else client
 
     @property
     def own_location(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from perdure import MAX_SEQUENCE_NR, PersistentRepr, SelectedSnapshot, Storage, WriteRejected
 from perdure.errors import SequenceConflict, Unreadable, WriteFailed
@@ -150,10 +150,9 @@ async def _play(
 async def _observed(
     step: Step, number: int, stage: Stage, limit_s: float, readers: Readers, due: Callable[[], int]
 ) -> AnyOutcome:
-    """The outcome of one operation, whatever it raises."""
-    task = asyncio.current_task()
-    assert task is not None
-    try:
+    """The outcome of one operation of a sequential program."""
+
+    async def answered() -> AnyOutcome:
         if isinstance(step.operation, Reopen):
             await stage.reopen()
             return Done()
@@ -165,7 +164,17 @@ async def _observed(
         stage.pulse.begin(limit_s)  # again, since a handle that had to be opened first took a limit of its own
         if isinstance(step.operation, Query):
             return await readers.open(step, storage.queries)
-        return await _answer(step.operation, number, storage, stage.clock)
+        return await answer(step.operation, number, storage, stage.clock)
+
+    return await outcome_of(answered())
+
+
+async def outcome_of(answered: Awaitable[AnyOutcome]) -> AnyOutcome:
+    """The outcome, whatever is raised instead of an answer."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        return await answered
     except SequenceConflict:
         return Conflict()
     except WriteFailed as error:
@@ -188,7 +197,18 @@ def _said(error: BaseException) -> str:
     return line if line.isprintable() else repr(line)[1:-1]
 
 
-async def _answer(operation: AnyOperation, number: int, storage: Storage, clock: ManualClock) -> AnyOutcome:
+async def all_of(events: AsyncIterator[PersistentRepr]) -> list[PersistentRepr]:
+    return [event async for event in events]
+
+
+async def answer(
+    operation: AnyOperation,
+    number: int,
+    storage: Storage,
+    clock: ManualClock,
+    read: Callable[[AsyncIterator[PersistentRepr]], Awaitable[list[PersistentRepr]]] = all_of,
+) -> AnyOutcome:
+    """Carry one operation out. `read` is how whoever replays takes the events."""
     journal, snapshots = storage.journal, storage.snapshots
     match operation:
         case Write():
@@ -196,7 +216,7 @@ async def _answer(operation: AnyOperation, number: int, storage: Storage, clock:
             return _answers(await journal.write_messages(writes), len(writes))
         case Replay():
             window = operation.from_sequence_nr, operation.to_sequence_nr, operation.max_count
-            return _events([event async for event in journal.replay_messages(operation.persistence_id, *window)])
+            return _events(await read(journal.replay_messages(operation.persistence_id, *window)))
         case Highest():
             return _number(await journal.read_highest_sequence_nr(operation.persistence_id, operation.hint))
         case Delete():

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
 from .operations import (
@@ -18,6 +19,7 @@ from .operations import (
     AnyOperation,
     Batch,
     Bounds,
+    Cancel,
     Clock,
     Close,
     Content,
@@ -40,6 +42,7 @@ from .outcomes import shown_numbers
 from .program import Program, Step, without_loose_ends
 from .query_operations import FOREIGN, SUBJECTS
 
+HEAD = ("rules", "level", "page_size", "private", "one_handle", "schedule")
 LEVELS = ("core", "full")
 EVENT_ATTRIBUTES = ("data", "serializer", "payload_manifest", "manifest", "writer", "at", "tags", "metadata")
 REPEATS_MAX = 1_000_000
@@ -48,6 +51,7 @@ EVENTS_MAX = 100_000
 """What a line may ask for at most, so that a slip of the pen does not fill the memory."""
 
 SNAPSHOT_ATTRIBUTES = ("data", "serializer", "payload_manifest")
+CLIENT = r"[a-z][a-z0-9]*(@[a-z0-9]+)?"
 STRING = r'"(?:[^"\\]|\\.)*"'
 END = r"(?![A-Za-z0-9_-])"
 """The end of a word: `max-1` and `snapshot_2` are bare words, and no `max` or `snapshot` begins there."""
@@ -77,23 +81,35 @@ def parse(text: str, name: str, place: str = "") -> Program:
     prose: list[str] = []
     steps: list[Step] = []
     head = _Head()
+    blocks = _Blocks()
     for number, line in enumerate(text.splitlines(), 1):
         cursor = _Cursor(line.strip(), f"{place or name}:{number}")
         if not cursor.text:
             continue
         if cursor.text.startswith("#"):
             prose.append(cursor.text.removeprefix("#").strip())
-        elif cursor.peek(r"(rules|level|page_size|private)\b") and not steps:
+        elif cursor.peek(rf"({'|'.join(HEAD)}){END}") and not steps:
             head.read(cursor)
-        else:
-            steps.append(_step(cursor))
+        elif not blocks.read(cursor, steps):
+            steps.append(msgspec.structs.replace(_step(cursor), block=blocks.current))
             _refuse_loose_end(tuple(steps), cursor.place)
     end = f"{place or name}:{len(text.splitlines()) + 1}"
     if not head.rules:
         raise ScenarioError(end, "a line 'rules J-01 ...'", "none")
     if not steps:
         raise ScenarioError(end, "at least one operation", "none")
-    return Program(name, "\n".join(prose), head.rules, tuple(steps), head.level, head.page_size, head.private)
+    blocks.check(end, steps)
+    return Program(
+        name,
+        "\n".join(prose),
+        head.rules,
+        tuple(steps),
+        level=head.level,
+        page_size=head.page_size,
+        private=head.private,
+        one_handle=head.one_handle,
+        schedule=head.schedule,
+    )
 
 
 def _refuse_loose_end(steps: tuple[Step, ...], place: str) -> None:
@@ -112,16 +128,72 @@ def show(program: Program) -> str:
         lines.append(f"page_size {program.page_size}")
     if program.private:
         lines.append("private")
-    return "\n".join([*lines, "", *_aligned(program.steps), ""])
+    if program.one_handle:
+        lines.append("one_handle")
+    if program.schedule is not None:
+        lines.append(f"schedule {' '.join(map(str, program.schedule)) or '0'}")
+    return "\n".join([*lines, "", *_aligned(program), ""])
 
 
-def _aligned(steps: tuple[Step, ...]) -> list[str]:
-    pairs = [(f"{step.client}: " if step.client else "") + str(step.operation) for step in steps]
-    width = min(max(len(left) for left in pairs), 60)
-    return [
-        f"{left:<{width}} -> {' | '.join(step.expected)}" if step.expected else left
-        for left, step in zip(pairs, steps, strict=True)
-    ]
+def _aligned(program: Program) -> list[str]:
+    lefts = [_left(step) for step in program.steps]
+    width = min(max(map(len, lefts)), 60)
+    lines: list[str] = []
+    for block, numbered in program.blocks:
+        shown = [
+            f"{lefts[number - 1]:<{width}} -> {' | '.join(step.expected)}" if step.expected else lefts[number - 1]
+            for number, step in numbered
+        ]
+        lines += ["together", *shown, "end"] if block else shown
+    return lines
+
+
+def _left(step: Step) -> str:
+    indent = "  " if step.block else ""
+    return f"{indent}{step.client}: {step.operation}" if step.client else f"{indent}{step.operation}"
+
+
+class _Blocks:
+    """The blocks of steps that overlap: `together`, steps, `end`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.current = 0
+
+    def read(self, cursor: _Cursor, steps: Sequence[Step]) -> bool:
+        """Whether a line begins or ends a block."""
+        if cursor.accept("together" + END):
+            if self.current:
+                raise ScenarioError(cursor.place, "'end' of the block before another one begins", "together")
+            self._count += 1
+            self.current = self._count
+        elif cursor.accept("end" + END):
+            if not self.current or not steps or steps[-1].block != self.current:
+                raise ScenarioError(cursor.place, "steps between 'together' and 'end'", "none")
+            self._check(cursor.place, [step for step in steps if step.block == self.current])
+            self.current = 0
+        else:
+            return False
+        cursor.end()
+        return True
+
+    def _check(self, place: str, steps: Sequence[Step]) -> None:
+        clients = {step.client for step in steps}
+        for step in steps:
+            if isinstance(step.operation, Reopen | Clock):
+                raise ScenarioError(place, f"no '{step.operation.kind}' in a block, where calls overlap", "one")
+            if isinstance(step.operation, Cancel) and step.operation.client not in clients - {step.client}:
+                raise ScenarioError(
+                    place, "the cancelled client in the same block, as another one", step.operation.client
+                )
+            if isinstance(step.operation, Take) and step.operation.count == MAX_SEQUENCE_NR:
+                raise ScenarioError(place, "a number of events to take in a block, where more may always come", "all")
+
+    def check(self, place: str, steps: Sequence[Step]) -> None:
+        if self.current:
+            raise ScenarioError(place, "the 'end' of a block", "none")
+        if any(isinstance(step.operation, Cancel) and not step.block for step in steps):
+            raise ScenarioError(place, "'cancel' within a block only", "one outside")
 
 
 class _Head:
@@ -132,6 +204,8 @@ class _Head:
         self.level = "core"
         self.page_size: int | None = None
         self.private = False
+        self.one_handle = False
+        self.schedule: tuple[int, ...] | None = None
 
     def read(self, cursor: _Cursor) -> None:
         word = cursor.take(BARE_WORD, "a word")
@@ -144,6 +218,15 @@ class _Head:
             self.level = cursor.one_of(LEVELS)
         elif word == "page_size":
             self.page_size = cursor.number(1)
+        elif word == "one_handle":
+            self.one_handle = True
+        elif word == "schedule":
+            choices = [cursor.number()]
+            while cursor.text:
+                choices.append(cursor.number())
+            while choices and choices[-1] == 0:
+                choices.pop()
+            self.schedule = tuple(choices)
         else:
             self.private = True
         cursor.end()
@@ -208,8 +291,8 @@ class _Cursor:
 
 def _step(cursor: _Cursor) -> Step:
     client = ""
-    if cursor.peek(r"[a-z][a-z0-9]*(@[a-z0-9]+)?:"):
-        client = cursor.take(r"[a-z][a-z0-9]*(@[a-z0-9]+)?:", "a client").removesuffix(":")
+    if cursor.peek(f"{CLIENT}:"):
+        client = cursor.take(f"{CLIENT}:", "a client").removesuffix(":")
     word = cursor.one_of(tuple(_OPERATIONS))
     operation = _OPERATIONS[word](cursor)
     expected: tuple[str, ...] = ()
@@ -419,6 +502,7 @@ _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "close": lambda cursor: Close(_query_name(cursor)),
     "reopen": lambda _: Reopen(),
     "clock": lambda cursor: Clock(cursor.number(1)),
+    "cancel": lambda cursor: Cancel(cursor.take(CLIENT, "a client")),
 }
 
 _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
@@ -435,12 +519,13 @@ _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
     Close: ("ok",),
     Reopen: ("ok",),
     Clock: (),
+    Cancel: (),
 }
 
 
 def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
     """An expectation in the form in which outcomes print themselves, so that the two compare as strings."""
-    words = _WORDS[type(operation)]
+    words = (*_WORDS[type(operation)], *(("cancelled",) if not isinstance(operation, Reopen | Clock | Cancel) else ()))
     if text in words:
         return text
     match operation:
