@@ -56,8 +56,8 @@ def cut_off(state: State) -> State:
 def without(state: State, deletion: Delete, claims: Claims) -> State:
     """The state in which a deletion has reached the feed and the queries.
 
-    A live query may have fetched a page by then, and the one event more that it was asked for. What it cannot have
-    fetched it does not give. A current query may read everything as it was when it began.
+    A live query may have fetched a page by then, and the one event more that it was asked for, of what was there until
+    now. What it cannot have fetched it does not give. A current query may read everything as it was when it began.
     """
     deleted = state.deleted | {
         place
@@ -69,7 +69,8 @@ def without(state: State, deletion: Delete, claims: Claims) -> State:
         queries[name] = one
         if not _keeps_deleted(one.query, claims):
             ahead = list(_ahead(state, one))
-            fetched = ahead if one.query.current else ahead[: state.page_size + 1] if one.asked else []
+            there = [place for place in ahead if place not in state.deleted]
+            fetched = ahead if one.query.current else there[: state.page_size + 1] if one.asked else []
             loose = one.loose | (deleted & set(fetched))
             queries[name] = msgspec.structs.replace(one, loose=loose, gone=one.gone | (deleted - loose))
     return msgspec.structs.replace(state, deleted=deleted, queries=queries)

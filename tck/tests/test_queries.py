@@ -9,16 +9,19 @@ from contextlib import asynccontextmanager
 import msgspec
 import perdure_zoo
 import pytest
-from perdure import Backend, Claims, Location, Storage
+from perdure import Backend, Claims, EventEnvelope, Location, Offset, Storage
 from perdure_memory import backend as memory
 from perdure_tck.document import Run
 from perdure_tck.engine import Request, conduct
 from perdure_tck.examiner import Examiner
 from perdure_tck.generation import programs, within
+from perdure_tck.model import step
 from perdure_tck.offers import QUERY_METHODS
+from perdure_tck.outcomes import Taken
 from perdure_tck.packs import installed_programs
 from perdure_tck.rules import all_rules
 from perdure_tck.scenario_text import parse
+from perdure_tck.state import State
 from perdure_tck.verdict import EXIT_OK, Word
 
 OF_QUERIES = [one for one in installed_programs() if one.uses_queries]
@@ -105,3 +108,37 @@ def test_a_live_query_that_is_left_open_disturbs_nobody() -> None:
         for _ in range(3):
             assert examiner.examine(msgspec.structs.replace(left, name=f"left_{_}")).witnesses == ()
             assert examiner.examine(msgspec.structs.replace(after, name=f"after_{_}")).witnesses == ()
+
+
+LOOSE = """rules Q-30
+page_size 1
+
+write q 1 tags=a
+query f events by tag a
+take f 1
+write p 1..3 tags=a
+delete p ..max
+write q 2 tags=a
+delete q ..max
+take f all
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [((), True), ((4,), True), ((1,), True), ((1, 2), True), ((2, 3), False), ((3,), False), ((1, 4), True)],
+)
+def test_a_live_query_may_have_fetched_a_page_of_what_was_there_at_any_moment(
+    given: tuple[int, ...], allowed: bool
+) -> None:
+    """Deleted events that a page can have held: the first two of `p`, or `q` 2 after those had gone."""
+    claims = msgspec.structs.replace(memory.claims, deleted_events_in_feeds="dropped")
+    state = State(page_size=1)
+    steps = parse(LOOSE, "loose").steps
+    for number, one in enumerate(steps[:-1], 1):
+        state = step(state, one.operation, number, claims)[0].state
+    envelopes = tuple(EventEnvelope(Offset("here", place), state.feed[place]) for place in given)
+    observed = Taken(envelopes, "pending")
+    answer = step(state, steps[-1].operation, len(steps), claims, observed)[0].outcome
+    assert isinstance(answer, Taken)
+    assert ([one.event for one in answer.envelopes] == [one.event for one in envelopes]) is allowed
