@@ -81,7 +81,9 @@ def test_an_animal_is_caught_by_a_rule_that_names_its_cause(animal: Animal) -> N
 def test_an_animal_does_not_fall_on_everything(animal: Animal) -> None:
     fallen = violated(animal.name)
     assert (len(fallen) > FALLS_MAX) == (animal.name in WIDE), f"{animal.name} falls on {[*fallen]}"
-    assert all(result.word in (Word.VIOLATED, Word.CONFORMS, Word.UNPROVEN) for result in run_of(animal.name).rules)
+    judged_words = Word.VIOLATED, Word.CONFORMS, Word.UNPROVEN
+    others = {result.reason for result in run_of(animal.name).rules if result.word not in judged_words}
+    assert others <= {"the backend offers no queries"}  # the animals of the two stores have none
 
 
 @each_animal
