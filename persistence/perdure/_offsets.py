@@ -11,7 +11,7 @@ from ._arguments import MAX_SEQUENCE_NR, check_number
 
 
 @total_ordering
-class Offset(msgspec.Struct, frozen=True):
+class Offset(msgspec.Struct, frozen=True, gc=False):
     """A place in the feeds of a backend. Opaque: only a backend makes one, and only for its own kind of feed.
 
     `origin` names whoever made it, `position` is any whole number of at least 0. Offsets of one origin are totally

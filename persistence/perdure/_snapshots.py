@@ -29,8 +29,8 @@ class SnapshotStore(Protocol):
     async def save(self, metadata: SnapshotMetadata, snapshot: Payload) -> None:
         """Store a snapshot. One with the same id and number is replaced, whatever the timestamps. (S-08, S-10)
 
-        A timestamp of 0 is filled in from the location's clock (S-13). Saves that overlap leave the snapshot of the
-        one that ended last (S-11). Until the new one is there whole, the old one stays (S-25).
+        A timestamp of 0 is filled in from the location's clock (S-13). Saves that overlap leave what they
+        leave one after the other (S-11). Until the new one is there whole, the old one stays (S-25).
 
         Raises:
             WriteFailed: nothing was stored, and what was there stays (S-27).

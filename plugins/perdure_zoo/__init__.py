@@ -1,13 +1,26 @@
 """The zoo: broken backends, one real bug each. What the kit must catch, and by a rule that names the cause.
 
 An animal is the backend in memory with one mistake, a few lines long, that was made in a real system and is named with
-its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots. Backends that
-do nothing right at all are in `degenerate`; bugs that have no animal yet, in `catalogue`.
+its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots, queries, and
+races of each. Backends that do nothing right at all are in `degenerate`; bugs that have no animal yet, in `catalogue`.
 """
 
 from __future__ import annotations
 
-from . import contents, ids, numbers, replays, snapshots, writes
+from . import (
+    contents,
+    ids,
+    numbers,
+    query_feeds,
+    query_ids,
+    query_races,
+    query_streams,
+    query_tags,
+    races,
+    replays,
+    snapshots,
+    writes,
+)
 from ._animal import Animal as Animal
 from .catalogue import CATALOGUE as CATALOGUE
 from .catalogue import Bug as Bug
@@ -21,6 +34,12 @@ ANIMALS: tuple[Animal, ...] = (
     *ids.family.animals,
     *contents.family.animals,
     *snapshots.family.animals,
+    *races.family.animals,
+    *query_feeds.family.animals,
+    *query_streams.family.animals,
+    *query_tags.family.animals,
+    *query_ids.family.animals,
+    *query_races.family.animals,
 )
 """Every animal, by family."""
 

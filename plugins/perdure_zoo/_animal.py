@@ -71,6 +71,9 @@ class Ward(World):
     def __init__(self) -> None:
         super().__init__()
         self.marks: dict[str, int] = {}
+        self.batches: dict[tuple[str, int], tuple[PersistentRepr, ...]] = {}
+        self.named: dict[str, None] = {}
+        self.failures = 0
 
 
 class WardJournal(MemoryJournal):

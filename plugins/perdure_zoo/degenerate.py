@@ -14,10 +14,13 @@ from typing import Any
 
 from perdure import (
     MAX_SEQUENCE_NR,
+    NO_OFFSET,
     AtomicWrite,
     Backend,
     Claims,
+    EventEnvelope,
     Location,
+    Offset,
     Payload,
     PersistentRepr,
     SelectedSnapshot,
@@ -26,13 +29,14 @@ from perdure import (
     Storage,
     WriteRejected,
     check_delete,
+    check_offset,
     check_persistence_id,
     check_read_highest,
     check_replay,
 )
 from perdure.errors import StorageClosed, WriteFailed
 
-CLAIMS = Claims(survives_close=True, shared=True)
+CLAIMS = Claims(survives_close=True, shared=True, live_queries=True)
 BLOCKED_S = 0.15
 
 
@@ -89,6 +93,71 @@ class NullSnapshots:
 
     async def instead(self, operation: str) -> None:
         """What happens instead of the work: here nothing."""
+
+
+class NullQueries:
+    """Current queries end at once, live ones wait for ever."""
+
+    async def current_persistence_ids(self) -> AsyncIterator[str]:
+        async for nothing in self._stream("current_persistence_ids"):
+            yield nothing
+
+    async def persistence_ids(self) -> AsyncIterator[str]:
+        async for nothing in self._stream("persistence_ids"):
+            yield nothing
+
+    async def current_events_by_persistence_id(
+        self, persistence_id: str, from_sequence_nr: int = 1, to_sequence_nr: int = MAX_SEQUENCE_NR
+    ) -> AsyncIterator[EventEnvelope]:
+        check_replay(persistence_id, from_sequence_nr, to_sequence_nr, MAX_SEQUENCE_NR)
+        async for nothing in self._stream("current_events_by_persistence_id"):
+            yield nothing
+
+    async def events_by_persistence_id(
+        self, persistence_id: str, from_sequence_nr: int = 1, to_sequence_nr: int = MAX_SEQUENCE_NR
+    ) -> AsyncIterator[EventEnvelope]:
+        check_replay(persistence_id, from_sequence_nr, to_sequence_nr, MAX_SEQUENCE_NR)
+        async for nothing in self._stream("events_by_persistence_id"):
+            yield nothing
+
+    async def current_events_by_tag(self, tag: str, offset: Offset = NO_OFFSET) -> AsyncIterator[EventEnvelope]:
+        check_offset(offset, "nothing")
+        async for nothing in self._stream("current_events_by_tag"):
+            yield nothing
+
+    async def events_by_tag(self, tag: str, offset: Offset = NO_OFFSET) -> AsyncIterator[EventEnvelope]:
+        check_offset(offset, "nothing")
+        async for nothing in self._stream("events_by_tag"):
+            yield nothing
+
+    async def current_all_events(self, offset: Offset = NO_OFFSET) -> AsyncIterator[EventEnvelope]:
+        check_offset(offset, "nothing")
+        async for nothing in self._stream("current_all_events"):
+            yield nothing
+
+    async def all_events(self, offset: Offset = NO_OFFSET) -> AsyncIterator[EventEnvelope]:
+        check_offset(offset, "nothing")
+        async for nothing in self._stream("all_events"):
+            yield nothing
+
+    async def _stream(self, query: str) -> AsyncIterator[Any]:
+        await self.instead(query)
+        things: tuple[Any, ...] = self.things
+        for thing in things:
+            yield thing
+        if not query.startswith("current_"):
+            await asyncio.Event().wait()
+
+    things: tuple[Any, ...] = ()
+
+    async def instead(self, operation: str) -> None:
+        """What happens instead of the work: here nothing."""
+
+
+class NonsenseQueries(NullQueries):
+    """Gives things that are not of the contract's types."""
+
+    things = ("once", b"upon", None)
 
 
 class RefusingJournal(NullJournal):
@@ -150,19 +219,22 @@ class NonsenseSnapshots(NullSnapshots):
         return b"a snapshot"
 
 
-def _doing(instead: Callable[[str], Any]) -> tuple[NullJournal, NullSnapshots]:
+def _doing(instead: Callable[[str], Any]) -> tuple[NullJournal, NullSnapshots, NullQueries]:
     """Stores that do one thing in place of every operation."""
-    journal, snapshots = NullJournal(), NullSnapshots()
-    journal.instead = snapshots.instead = instead  # type: ignore[assignment, method-assign]  # two stores, one behaviour
-    return journal, snapshots
+    journal, snapshots, queries = NullJournal(), NullSnapshots(), NullQueries()
+    for part in (journal, snapshots, queries):
+        part.instead = instead  # type: ignore[assignment, method-assign]  # three stores, one behaviour
+    return journal, snapshots, queries
 
 
-def degenerate(name: str, journal: NullJournal, snapshots: NullSnapshots) -> Backend:
-    """A backend of two stores that have nothing to keep."""
+def degenerate(
+    name: str, journal: NullJournal, snapshots: NullSnapshots, queries: NullQueries | None = None
+) -> Backend:
+    """A backend of stores that have nothing to keep."""
 
     @asynccontextmanager
     async def open_degenerate(_: Location) -> AsyncIterator[Storage]:
-        yield Storage(journal, snapshots)
+        yield Storage(journal, snapshots, queries or NullQueries())
 
     return Backend(name, open_degenerate, CLAIMS, version="does nothing right")
 
@@ -186,7 +258,7 @@ DEGENERATES = (
     degenerate("closed", *_doing(_raise_closed)),
     degenerate("never_answers", *_doing(_wait_for_ever)),
     degenerate("blocks_the_loop", *_doing(_block_the_loop)),
-    degenerate("answers_nonsense", NonsenseJournal(), NonsenseSnapshots()),
+    degenerate("answers_nonsense", NonsenseJournal(), NonsenseSnapshots(), NonsenseQueries()),
 )
 """They open, and then nothing works."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -243,6 +244,39 @@ def test_a_projection_that_is_killed_again_and_again_has_each_event_exactly_once
     with closing(sqlite3.connect(view)) as connection:
         assert connection.execute("SELECT amount FROM balance").fetchone() == (sum(range(1, count + 1)),)
     assert kills >= 3, "it was hardly killed"
+
+
+@pytest.mark.parametrize("journal_mode", ["DELETE", "WAL"])
+def test_wherever_it_is_killed_it_resumes_without_loss_or_repetition(tmp_path: Path, journal_mode: str) -> None:
+    """A kill leaves the files as they are. So they are copied before every statement, and each copy is resumed."""
+    directory = tmp_path / "view"
+    directory.mkdir()
+    view = view_in(directory)
+    with closing(sqlite3.connect(view)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+    copies: list[Path] = []
+
+    def copy(_: str) -> None:
+        copies.append(Path(shutil.copytree(directory, tmp_path / f"copy-{len(copies)}")))
+
+    async def main() -> None:
+        async with backend.open(Location(directory=tmp_path)) as storage:
+            await storage.journal.write_messages([write(1, 5)])
+            query = queries_of(storage).current_all_events
+            async with SqliteOffsets(view) as offsets:
+                await offsets._ask("trace", lambda connection: connection.set_trace_callback(copy))
+                await offsets.project("p", query, handle, batch_max=2)
+                await offsets._ask("trace", lambda connection: connection.set_trace_callback(None))
+            copy("after the last one")
+            found = set()
+            for one in copies:
+                async with SqliteOffsets(one / "view.db") as offsets:
+                    found.add(len(handled_in(one / "view.db")))
+                    await offsets.project("p", query, handle)
+                assert handled_in(one / "view.db") == [1, 2, 3, 4, 5]
+            assert {0, 5} < found, "it was killed before, between and after its transactions"
+
+    asyncio.run(main())
 
 
 def run_until_killed(directory: Path, view: Path, chance: random.Random) -> bool:

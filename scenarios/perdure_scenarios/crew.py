@@ -138,7 +138,7 @@ class Worker:
 
 
 def worker_command(words: Words, pipes: Pipes, submission: str = "") -> list[str]:
-    """The command line of a worker with these pipes. `submission` is the filter of a tracer, if one watches."""
+    """The command line of a worker with these pipes. `submission` is for one that a tracer watches."""
     settings = [f"{name}={value}" for name, value in words.settings.items()]
     descriptors = [str(descriptor) for descriptor in pipes]
     return [sys.executable, "-m", "perdure_scenarios.worker", *descriptors, submission, words.name, *settings]

@@ -30,9 +30,9 @@ def call_words(call: AnyCall) -> str:
         case MadeDirectory(path=path):
             return f"creation of directory {path}"
         case Wrote(path=path, offset=offset, data=data):
-            return f"write of {len(data)} bytes at {offset} to {path}"
+            return f"write of {_bytes(len(data))} at {offset} to {path}"
         case Truncated(path=path, size=size):
-            return f"truncation of {path} to {size} bytes"
+            return f"truncation of {path} to {_bytes(size)}"
         case Renamed(path=path, to=to):
             return f"rename of {path} to {to}"
         case Linked(path=path, to=to):
@@ -68,11 +68,15 @@ def lost_words(call: AnyCall, there: int | None) -> str:
     if there is None or not isinstance(call, Wrote):
         return f"lost: {call_words(call)}"
     if not there:
-        return f"zeros: {call_words(call)}"
-    return f"torn: write of {there} of {len(call.data)} bytes at {call.offset} to {call.path}"
+        return f"zeros instead of {call_words(call)}"
+    return f"torn: write of {there} of {_bytes(len(call.data))} at {call.offset} to {call.path}"
 
 
 def listed(lost: Sequence[str]) -> str:
     """The first few, and how many more."""
     more = len(lost) - LISTED_MAX
     return "; ".join([*lost[:LISTED_MAX], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"

@@ -37,7 +37,7 @@ from perdure_tck.program import Step
 from perdure_tck.runner import Limits, execute
 from perdure_tck.stage import KitFault, ManualClock, Stage
 
-from .submission import submit
+from .submission import die_with_parent, submit
 from .tasks import (
     Closed,
     Closing,
@@ -243,7 +243,7 @@ def serve(requests: BinaryIO, backend: Backend, mouth: Mouth) -> None:
             mouth.say(runner.run(look(task, backend, Progress(mouth))))
 
 
-def _die_with_the_parent(lifeline: int) -> None:
+def _watch_the_parent(lifeline: int) -> None:
     """End this process and its group when the parent has gone: its end of the pipe is closed then, however it went."""
 
     def wait() -> None:
@@ -256,7 +256,7 @@ def _die_with_the_parent(lifeline: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Arguments: the descriptors of three pipes, the filter of a tracer or "", the backend's name, its settings."""
+    """Arguments: the descriptors of three pipes, a submission or "", the backend's name, its settings."""
     requests, reports, lifeline = (int(argument) for argument in arguments[:3])
     submission, name, settings = arguments[3], arguments[4], arguments[5:]
     for descriptor in (requests, reports, lifeline):
@@ -264,6 +264,10 @@ def main(arguments: Sequence[str]) -> None:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=partial(os.close, descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that is interrupted, and that ends us
+    if submission:
+        die_with_parent(submission)
+    else:
+        _watch_the_parent(lifeline)
     mouth = Mouth(reports)
     try:
         backend = load_backend(name, dict(setting.split("=", 1) for setting in settings))
@@ -271,9 +275,7 @@ def main(arguments: Sequence[str]) -> None:
         mouth.say(NotReady(str(error)))
         return
     if submission:
-        submit(bytes.fromhex(submission))
-    else:
-        _die_with_the_parent(lifeline)
+        submit(submission)
     mouth.say(Ready())
     with os.fdopen(requests, "rb") as lines:
         serve(lines, backend, mouth)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+from perdure_scenarios.candidates import Bounds
 from perdure_scenarios.disk import Model
 from perdure_scenarios.states import Duty, State, kill_states, lied, power_states
 from perdure_scenarios.trace import (
@@ -161,6 +162,49 @@ def test_fdatasync_of_bytes_in_place_carries_no_names(model: Model) -> None:
     states = acknowledged(trace_of({"a": OLD, "c": OLD}, calls), model)
     assert contents(states, "b") == {None, OLD}
     assert contents(states, "c") == {NEW}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [Created(0, 0, "c")],
+        [Wrote(0, 0, "log", len(OLD), NEW)],
+        [Truncated(0, 0, "log", 0)],
+        [Truncated(0, 0, "log", 9000), Synced(0, 0, "log"), Renamed(0, 0, "x", "y"), Wrote(0, 0, "log", 8000, b"x")],
+    ],
+    ids=["a new file", "a file that grew", "a file that was cut", "blocks in a hole"],
+)
+def test_in_ext4_fdatasync_carries_names_if_reading_the_file_needs_the_journal(changes: list[AnyCall]) -> None:
+    synced = Synced(0, 0, changes[-1].path, data_only=True)
+    trace = trace_of({"a": OLD, "log": OLD, "x": OLD}, [Renamed(0, 0, "a", "b"), *changes, synced])
+    assert contents(acknowledged(trace, "ext4"), "b") == {OLD}
+    if "y" in {call.to for call in changes if isinstance(call, Renamed)}:
+        assert contents(acknowledged(trace, "ext4"), "y") == {OLD}
+
+
+def test_a_write_beside_a_lost_one_in_its_sector_is_there_in_the_strict_model_alone() -> None:
+    calls = [Wrote(0, 0, "a", 10, b"1"), Wrote(0, 0, "a", 500, b"2" * 100)]
+    trace = trace_of({"a": bytes(2048)}, calls)
+    whole, torn = bytes(500) + b"2" * 100 + bytes(1448), bytes(512) + b"2" * 88 + bytes(1448)
+    assert whole in contents(acknowledged(trace, "strict"), "a")
+    assert whole not in contents(acknowledged(trace, "ext4"), "a")
+    assert torn in contents(acknowledged(trace, "ext4"), "a")
+
+
+def test_in_ext4_nothing_is_written_over_a_wide_write_that_is_lost() -> None:
+    calls = [Wrote(0, 0, "a", 0, b"1" * 1024), Wrote(0, 0, "a", 0, b"2" * 100), Wrote(0, 0, "a", 600, b"3" * 100)]
+    trace = trace_of({"a": bytes(2048)}, calls)
+    alone = bytes(600) + b"3" * 100 + bytes(1348)
+    assert alone in contents(acknowledged(trace, "strict"), "a")
+    assert alone not in contents(acknowledged(trace, "ext4"), "a")
+
+
+@each_model
+def test_where_too_much_waits_to_be_combined_sizes_without_bytes_are_tried(model: Model) -> None:
+    calls = [Wrote(0, 0, "a", 512 * n, b"x" * 512) for n in range(12)]
+    states = power_states(trace_of({"a": b""}, calls), model, Bounds(exhaustive=0, samples=0), Duty(2, 1))
+    found = contents([state for state in states if state.position == 12], "a")
+    assert {bytes(12 * 512), b"x" * 11 * 512 + bytes(512), bytes(512) + b"x" * 11 * 512} <= found
 
 
 def test_in_ext4_a_file_never_grows_into_a_cut_that_is_lost() -> None:

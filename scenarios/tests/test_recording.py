@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -120,7 +122,7 @@ done.append(1); thread.join()
 """
     command = [sys.executable, "-I", "-S", "-c", script, str(tmp_path)]
     found = _recorded(
-        lambda program: Worker(lambda pipes: submitting_command(program, [*command, str(pipes[1])])),
+        lambda submission: Worker(lambda pipes: submitting_command(submission, [*command, str(pipes[1])])),
         str(tmp_path),
         None,
         Faults(),
@@ -187,6 +189,44 @@ with open({str(tmp_path / "events")!r}, "w+b") as file:
 def test_a_backend_that_cannot_be_loaded_is_a_fault_of_its_words(tmp_path: Path) -> None:
     with pytest.raises(KitFault, match="nosuch"):
         record(Words("nosuch"), Run(program=PROGRAM, directory=str(tmp_path)))
+
+
+A_PARENT_THAT_DIES = """
+import os, sys
+from perdure_scenarios.crew import Worker, worker_command
+from perdure_scenarios.recording._filter import filter_for
+from perdure_scenarios.recording._machine import this_machine
+from perdure_scenarios.submission import submission
+from perdure_scenarios.tasks import Words
+own = submission(filter_for(this_machine()))
+print(Worker(lambda pipes: worker_command(Words(sys.argv[1]), pipes, own if sys.argv[2] == "traced" else "")).pid)
+sys.stdout.flush()
+os._exit(0)  # long before the worker has loaded its backend
+"""
+
+
+@needs_ptrace
+@pytest.mark.parametrize("watched", ["traced", "free"])
+def test_a_worker_whose_parent_dies_at_once_does_not_stay(watched: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", A_PARENT_THAT_DIES, "memory", watched], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    pid, deadline = int(done.stdout), time.monotonic() + 60
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if alive(pid):
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail("the worker is still there")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there that still does something, or might; one that nobody has waited for is dead."""
+    try:
+        status = Path("/proc", str(pid), "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def python_for_anybody() -> str | None:

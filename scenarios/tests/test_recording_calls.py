@@ -52,7 +52,7 @@ def alive(pid: str) -> bool:
     """Whether a process is there that still does something; one that only its parent has not noticed is dead."""
     try:
         status = Path("/proc", pid.strip(), "stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] not in "ZX"
 
@@ -215,6 +215,18 @@ def test_a_file_that_is_changed_in_memory_and_never_synced_is_named(tmp_path: Pa
     assert final_state(recording.trace)["a"] == bytes(9) != (tmp_path / "a").read_bytes()
 
 
+def test_a_new_file_with_the_number_of_a_synced_one_that_is_gone_is_another_file(tmp_path: Path) -> None:
+    script = f"""
+import mmap, os
+os.chdir({str(tmp_path)!r})
+for attempt in range(5):  # most file systems give the number again at once
+    f = open("a", "w+b"); os.fsync(f.fileno()); f.close(); os.unlink("a")
+    f = open("b", "w+b"); f.truncate(9); mmap.mmap(f.fileno(), 9).close(); f.close(); os.unlink("b")
+"""
+    recording = record_command([sys.executable, "-I", "-c", script], str(tmp_path))
+    assert (recording.mapped, recording.trace.given_up) == (("b",), None), recording.said
+
+
 def test_a_change_that_no_call_shows_is_found_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recorder is made blind for one kind of call: it must notice by the files alone."""
     from perdure_scenarios.recording import _calls
@@ -234,9 +246,10 @@ def test_a_refusal_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_recording_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    """However far it has come: on a busy machine it may not even have begun."""
     recording = record_command(["/bin/sh", "-c", f"echo x > {tmp_path}/a; sleep 1000"], str(tmp_path), limit_s=1)
-    assert (recording.silent, recording.exit) == (True, -9)
-    assert recording.trace.calls[-1] == Wrote(0, 0, "a", 0, b"x\n")
+    assert (recording.silent, recording.exit, recording.trace.given_up) == (True, -9, None)
+    assert final_state(recording.trace) == files_of(tmp_path)
 
 
 def test_nothing_is_left_when_the_recording_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,93 +9,38 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-import msgspec
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
+from .blame_queries import blamed_for_take
 from .model import State
 from .operations import (
     DEFAULT_SERIALIZER_ID,
     SNAPSHOT_OPERATIONS,
     AnyOperation,
-    Batch,
     Bounds,
     Clock,
+    Close,
     Content,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
     SaveSnapshot,
+    Take,
     Write,
-    ids_of,
 )
-from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Malformed, NoAnswer, Number
+from .outcomes import Answers, AnyOutcome, Conflict, Invalid, Loaded, Malformed, NoAnswer, Number
 from .program import Program
+from .scene import Scene, conflict_at, conflicts, out_of_order, part_of_a_batch, rejects
 
 LARGE = 2**31
 LONG_ID = 100
 MIDDLING = 10_000
 """The size of payload that shrinking tries first for a larger one."""
-
-
-class Scene(msgspec.Struct, frozen=True):
-    """What a deviation looked like: the step, what came before it, what is allowed and what was observed.
-
-    `clients` are those of all steps: as many handles, if the program was shrunk, as it takes.
-    """
-
-    operation: AnyOperation
-    earlier: tuple[AnyOperation, ...]
-    clients: frozenset[str]
-    before: State
-    allowed: AnyOutcome
-    observed: AnyOutcome
-    page_size: int
-
-    @property
-    def persistence_id(self) -> str:
-        if isinstance(self.operation, Write):
-            return self.operation.batches[0].persistence_id if self.operation.batches else ""
-        return getattr(self.operation, "persistence_id", "")
-
-    def had(self, *kinds: type[AnyOperation], own: bool = True) -> int:
-        """How many earlier steps were of some kinds, for this id or (`own` False) for any."""
-        return sum(isinstance(one, kinds) and (not own or self.persistence_id in ids_of(one)) for one in self.earlier)
-
-    @property
-    def batches(self) -> list[Batch]:
-        """Every AtomicWrite of the program up to here."""
-        steps = (*self.earlier, self.operation)
-        return [batch for one in steps if isinstance(one, Write) for batch in one.batches]
-
-    @property
-    def ids(self) -> set[str]:
-        return {persistence_id for one in (*self.earlier, self.operation) for persistence_id in ids_of(one)}
-
-    @property
-    def saves(self) -> list[SaveSnapshot]:
-        """Every save of this id up to here."""
-        steps = (*self.earlier, self.operation)
-        return [one for one in steps if isinstance(one, SaveSnapshot) and one.persistence_id == self.persistence_id]
-
-    @property
-    def numbers_seen(self) -> list[int]:
-        return [event.sequence_nr for event in self.observed.events] if isinstance(self.observed, Events) else []
-
-    @property
-    def numbers_allowed(self) -> list[int]:
-        return [event.sequence_nr for event in self.allowed.events] if isinstance(self.allowed, Events) else []
-
-    @property
-    def missing(self) -> set[int]:
-        return set(self.numbers_allowed) - set(self.numbers_seen)
-
-    @property
-    def unwanted(self) -> set[int]:
-        return set(self.numbers_seen) - set(self.numbers_allowed)
 
 
 Line = tuple[Callable[[Scene], bool], str]
@@ -104,6 +49,8 @@ Line = tuple[Callable[[Scene], bool], str]
 def blamed(program: Program, number: int, before: State, page_size: int, pair: tuple[AnyOutcome, AnyOutcome]) -> str:
     """The rule that step `number` breaks; `pair` is what is allowed and what was observed."""
     scene = _scene(program, number, before, page_size, pair)
+    if isinstance(scene.operation, Take):
+        return blamed_for_take(scene)
     for fits, rule in (*_ANY, *_TABLES.get(type(scene.operation), ())):
         if fits(scene):
             return rule
@@ -115,6 +62,8 @@ def blamed_for_field(
 ) -> str:
     """The rule that step `number` breaks where the events or the snapshot are the right ones, and one field is not."""
     scene = _scene(program, number, before, page_size, pair)
+    if isinstance(scene.operation, Take):
+        return ""  # the rule of the field
     return next((rule for fits, rule in _FIELD_TABLES.get(field, _EVENT_FIELD) if fits(scene)), "")
 
 
@@ -150,32 +99,8 @@ def _large_numbers(scene: Scene) -> bool:
     return any(batch.last >= LARGE for batch in scene.batches)
 
 
-def _rejects(scene: Scene) -> bool:
-    return any(
-        "\ud800" <= character <= "\udfff"
-        for batch in scene.batches
-        for text in (batch.payload_manifest, batch.manifest, batch.writer_uuid, *batch.tags)
-        for character in text
-    )
-
-
-def _conflict_at(scene: Scene) -> int | None:
-    """The first earlier step that was refused: a write that began at or below what was written by then."""
-    highest: dict[str, int] = {}
-    for at, one in enumerate(scene.earlier):
-        for batch in one.batches if isinstance(one, Write) else ():
-            if batch.first <= highest.get(batch.persistence_id, 0):
-                return at
-            highest[batch.persistence_id] = batch.last
-    return None
-
-
-def _conflicts(scene: Scene) -> bool:
-    return _conflict_at(scene) is not None
-
-
 def _written_after_conflict(scene: Scene) -> bool:
-    at = _conflict_at(scene)
+    at = conflict_at(scene)
     return at is not None and any(isinstance(one, Write) for one in scene.earlier[at + 1 :])
 
 
@@ -224,23 +149,6 @@ def _with_payload(scene: Scene) -> bool:
 def _another_payload(scene: Scene) -> bool:
     """Whether the numbers are right, and it is what was written there that is not."""
     return _with_payload(scene) and scene.numbers_seen == scene.numbers_allowed
-
-
-def _part_of_a_batch(scene: Scene) -> bool:
-    """Whether a write of several events is seen in part, or, where nothing of it should be there, at all."""
-    seen, due = set(scene.numbers_seen), set(scene.numbers_allowed)
-    for batch in scene.batches:
-        if batch.persistence_id == scene.persistence_id and batch.first < batch.last < batch.first + 1000:
-            numbers = set(range(batch.first, batch.last + 1))
-            if numbers & due - seen and numbers & seen:
-                return True
-            if numbers & seen - due and not numbers <= due:
-                return True
-    return False
-
-
-def _out_of_order(scene: Scene) -> bool:
-    return scene.numbers_seen != scene.numbers_allowed == sorted(scene.numbers_seen)
 
 
 def _gaps(scene: Scene) -> bool:
@@ -298,11 +206,11 @@ _WRITE: Sequence[Line] = (
     (lambda scene: isinstance(scene.allowed, Answers) and any(scene.allowed.rejected), "J-25"),
     (_large_numbers, "J-29"),
     (_odd_ids, "J-28"),
-    (lambda scene: isinstance(scene.observed, Conflict) and _rejects(scene), "J-48"),
-    (lambda scene: isinstance(scene.observed, Conflict) and _conflicts(scene), "J-48"),
+    (lambda scene: isinstance(scene.observed, Conflict) and rejects(scene), "J-48"),
+    (lambda scene: isinstance(scene.observed, Conflict) and conflicts(scene), "J-48"),
     (lambda scene: isinstance(scene.observed, Conflict) and scene.had(Delete) > 0, "J-73"),
     (lambda scene: isinstance(scene.observed, Conflict) and _several_ids(scene), "J-75"),
-    (lambda scene: _conflicts(scene) or _rejects(scene), "J-14"),
+    (lambda scene: conflicts(scene) or rejects(scene), "J-14"),
     (lambda scene: scene.had(Reopen, own=False) > 0, "J-45"),
     (lambda scene: _large_payload(scene) or _empty_payload(scene), "J-27"),
     (_with_payload, "J-23"),
@@ -317,10 +225,10 @@ _HIGHEST: Sequence[Line] = (
     (lambda scene: _read_before(scene) or _looks_like_another(scene), "J-04"),
     (_only_others_were_deleted, "J-75"),
     (_odd_ids, "J-28"),
-    (lambda scene: _rejects(scene) and _too_low(scene), "J-06"),
-    (_rejects, "J-48"),
-    (lambda scene: _conflicts(scene) and _written_after_conflict(scene), "J-14"),
-    (_conflicts, "J-48"),
+    (lambda scene: rejects(scene) and _too_low(scene), "J-06"),
+    (rejects, "J-48"),
+    (lambda scene: conflicts(scene) and _written_after_conflict(scene), "J-14"),
+    (conflicts, "J-48"),
     (lambda scene: scene.had(Delete) > 0 and _written_after_deletion(scene), "J-44"),
     (lambda scene: scene.had(Delete) > 1, "J-43"),
     (lambda scene: scene.had(Delete) > 0 and _emptied(scene), "J-42"),
@@ -337,11 +245,11 @@ _REPLAY: Sequence[Line] = (
     (lambda scene: _read_before(scene) or (_looks_like_another(scene) and bool(scene.missing)), "J-04"),
     (lambda scene: _only_others_were_deleted(scene) and bool(scene.missing), "J-75"),
     (lambda scene: _odd_ids(scene) and _several_ids(scene), "J-28"),
-    (_rejects, "J-06"),
-    (lambda scene: _conflicts(scene) and bool(scene.missing), "J-14"),
-    (lambda scene: _conflicts(scene) and _part_of_a_batch(scene), "J-02"),
-    (_conflicts, "J-16"),
-    (_part_of_a_batch, "J-02"),
+    (rejects, "J-06"),
+    (lambda scene: conflicts(scene) and bool(scene.missing), "J-14"),
+    (lambda scene: conflicts(scene) and part_of_a_batch(scene), "J-02"),
+    (conflicts, "J-16"),
+    (part_of_a_batch, "J-02"),
     (lambda scene: _another_payload(scene) and (_large_payload(scene) or _empty_payload(scene)), "J-27"),
     (_another_payload, "J-23"),
     (lambda scene: bool(scene.unwanted) and scene.had(Delete) > 1, "J-74"),
@@ -352,7 +260,7 @@ _REPLAY: Sequence[Line] = (
     (lambda scene: not scene.unwanted and scene.persistence_id not in scene.before.logs, "J-54"),
     (_behind_the_end, "J-55"),
     (_outside_its_window, "J-50"),
-    (_out_of_order, "J-50"),
+    (out_of_order, "J-50"),
     (_gaps, "J-58"),
     (_over_a_page, "J-59"),
     (lambda scene: scene.had(Delete) > 1, "J-74"),
@@ -480,6 +388,8 @@ _TABLES: dict[type[AnyOperation], Sequence[Line]] = {
     SaveSnapshot: _SAVE,
     DeleteSnapshot: ((lambda _: True, "S-23"),),
     DeleteSnapshots: ((lambda _: True, "S-19"),),
+    Query: ((lambda _: True, "Q-34"),),
+    Close: ((lambda _: True, "Q-43"),),
     Reopen: ((lambda _: True, "J-45"),),
 }
 

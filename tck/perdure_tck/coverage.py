@@ -10,8 +10,19 @@ import itertools
 from collections.abc import Mapping
 
 from .model import State
-from .operations import AnyOperation, Delete, DeleteSnapshot, DeleteSnapshots, Highest, Reopen, Replay, SaveSnapshot
-from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Number
+from .operations import (
+    AnyOperation,
+    Close,
+    Delete,
+    DeleteSnapshot,
+    DeleteSnapshots,
+    Highest,
+    Reopen,
+    Replay,
+    SaveSnapshot,
+    Take,
+)
+from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Number, Taken, TakenIds
 from .program import Step
 
 COUNTS = (
@@ -38,7 +49,31 @@ COUNTS = (
     "replaced",
     "snapshot_deletions",
     "idle_snapshot_deletions",
+    "events_taken",
+    "taken_by_id",
+    "taken_by_tag",
+    "taken_of_all",
+    "taken_live",
+    "ids_taken",
+    "resumed",
+    "withheld",
+    "feed_pages",
+    "ends",
+    "empty_feeds",
+    "pauses",
+    "refused_queries",
+    "closed_takes",
+    "closes",
+    "interleavings",
+    "schedules",
+    "real_runs",
+    "overlaps",
+    "contended",
+    "cancelled",
+    "looks",
 )
+"""From `interleavings` on of overlapping calls only, see `overlap`: how often a program was run with its calls in
+another order, and whether a schedule was chosen for that or the run was left to a real event loop."""
 
 STRUCK = (
     "kills",
@@ -85,6 +120,8 @@ def _counted(step: Step, before: State, after: State, outcome: AnyOutcome, page_
             return _replayed(step.operation, before, outcome, page_size)
         case Number(value=value):
             return {"highest_read": value > 0, "highest_unknown": value == 0, "hints": _hinted(step.operation)}
+        case Taken() | TakenIds():
+            return _taken(step.operation, before, after, outcome, page_size)
         case Loaded(selected=selected):
             return {"empty_loads" if selected is None else "loads": 1}
         case _:
@@ -109,6 +146,36 @@ def _replayed(operation: AnyOperation, before: State, outcome: Events, page_size
     }
 
 
+_BY_SUBJECT = {
+    "events by persistence id": "taken_by_id",
+    "events by tag": "taken_by_tag",
+    "all events": "taken_of_all",
+    "persistence ids": "ids_taken",
+}
+
+
+def _taken(operation: AnyOperation, before: State, after: State, outcome: Taken | TakenIds, page_size: int) -> Counts:
+    """`withheld` counts queries that ended or paused with deleted events behind them that they rightly left out."""
+    assert isinstance(operation, Take)
+    one, later = before.queries[operation.name], after.queries[operation.name]
+    items = len(outcome.envelopes) if isinstance(outcome, Taken) else len(outcome.ids)
+    so_far = len(later.taken) + len(later.taken_ids)
+    complete = outcome.ended in ("end", "pending")
+    return {
+        _BY_SUBJECT[one.query.subject]: items,
+        "events_taken": items if isinstance(outcome, Taken) else 0,
+        "taken_live": items if not one.query.current else 0,
+        "resumed": items > 0 and one.query.after is not None,
+        "withheld": complete and bool(set(one.gone | one.loose) - set(later.taken)),
+        "feed_pages": so_far > page_size >= so_far - items,
+        "ends": outcome.ended == "end",
+        "empty_feeds": complete and so_far == 0,
+        "pauses": outcome.ended == "pending",
+        "refused_queries": outcome.ended == "invalid",
+        "closed_takes": outcome.ended == "closed",
+    }
+
+
 def _done(step: Step, before: State, after: State) -> Counts:
     match step.operation:
         case Delete() | DeleteSnapshot() | DeleteSnapshots():
@@ -119,6 +186,8 @@ def _done(step: Step, before: State, after: State) -> Counts:
             return {"saves": 1, "replaced": step.operation.sequence_nr in known}
         case Reopen():
             return {"reopenings": 1}
+        case Close():
+            return {"closes": 1}
         case _:
             return {}
 

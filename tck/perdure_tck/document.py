@@ -53,12 +53,16 @@ class Header(msgspec.Struct, frozen=True, tag="header"):
 
 
 class ShownStep(msgspec.Struct, frozen=True):
-    """One line of a witness: the operation, what was observed, and, in the line that is wrong, what is allowed."""
+    """One line of a witness: the operation, what was observed, and, in the line that is wrong, what is allowed.
+
+    Neighbouring lines of one `block` overlapped; block 0 is none.
+    """
 
     client: str
     operation: str
     observed: str
     allowed: str = ""
+    block: int = 0
 
 
 class Struck(msgspec.Struct, frozen=True):

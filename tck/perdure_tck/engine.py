@@ -14,12 +14,14 @@ from pathlib import Path
 import msgspec
 from perdure import Backend, Claims
 
+from . import overlap_generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
-from .lanes import Lanes, Progress, Work
+from .lanes import DEVIATING_MAX, Lanes, Progress, Work
+from .offers import QUERY_METHODS, Offers
 from .packs import digest
 from .preflight import claims_fault
 from .program import Program
@@ -32,6 +34,12 @@ from .zoo import BrokenZoo, diagnoses, installed_animals
 
 GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
 """How many generated programs the gate runs at each level: of core, 100 000 operations."""
+
+OVERLAPPING: Mapping[str, int] = {"core": 240, "full": 2_400}
+"""How many of them have overlapping steps, besides: each runs under one schedule."""
+
+ON_REAL_LOOP_SHARE = 4
+"""Of these every fourth, where a backend cannot run on a simulated event loop: there each takes ten times as long."""
 
 SEED = 2026
 
@@ -85,7 +93,7 @@ class _Evidence:
         """Claims that are not made, and rightly so: a program that needs them deviated."""
         self.generated = 0
         self.fault: KitFault | None = None
-        self.offers = {"durability": True, "journal": True, "snapshots": True}
+        self.offers = Offers()
 
     def witnesses_against(self, rule_id: str) -> tuple[Witness, ...]:
         """The witnesses against a rule, shortest first, from whichever program; probes do not count."""
@@ -120,11 +128,11 @@ def conduct(
         _refuse_claims(claims)
         cases = _cases(rules, claims, request)
         with new_examiner() as examiner:
-            journal, snapshots = examiner.offers()
-            evidence.offers |= {"journal": journal, "snapshots": snapshots}
-            work = _generated(request, claims, journal, snapshots)
+            evidence.offers = examiner.offers()
+            work = _generated(request, claims, evidence.offers)
             with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
                 _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
+                _gather_overlapping(examiner, request, evidence)
                 for finding in lanes.findings():
                     evidence.findings[finding.program] = finding
                     evidence.generated += 1
@@ -164,10 +172,9 @@ def _cases(rules: Iterable[Rule], claims: Claims, request: Request) -> list[_Cas
 
 def _gather(examiner: Examiner, cases: Sequence[_Case], evidence: _Evidence, progress: Progress) -> None:
     """Run every program once; one that the claims excuse, or excuse from a rule, runs as a probe."""
-    journal, snapshots = evidence.offers["journal"], evidence.offers["snapshots"]
     for number, case in enumerate(cases, 1):
         progress(number, len(cases), case.program.name)
-        if (case.program.uses_journal and not journal) or (case.program.uses_snapshots and not snapshots):
+        if evidence.offers.lacking(case.program):
             continue
         _refuse_contradiction(case.program)
         if not case.unmet:
@@ -190,7 +197,7 @@ def _gather_swept(
     """Sweep every program that has hazards, if something is installed that can."""
     sweeping = installed_sweeping()
     struck = [case.program for case in cases if case.program.hazards]
-    asked = [one for one in struck if _within_offers(one, evidence.offers)]
+    asked = [one for one in struck if not evidence.offers.lacking(one)]
     if request.rules:
         chosen = [rule for rule in all_rules().values() if _asked(rule, request)]
         asked = [narrowed(program, chosen) for program in asked]
@@ -213,10 +220,6 @@ def _gather_swept(
                 break
 
 
-def _within_offers(program: Program, offers: Mapping[str, bool]) -> bool:
-    return (offers["journal"] or not program.uses_journal) and (offers["snapshots"] or not program.uses_snapshots)
-
-
 def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callable[[int, int, str], None]:
     """Progress within one program, beside the progress over all of them."""
 
@@ -226,7 +229,23 @@ def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callabl
     return told
 
 
-def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool) -> Work:
+def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidence) -> None:
+    """Generated programs with overlapping steps, until enough deviated."""
+    count = 0 if request.rules or not request.generated else OVERLAPPING[request.level]
+    if count and examiner.overlaps.not_simulated:
+        count //= ON_REAL_LOOP_SHARE
+    programs = overlap_generation.programs(SEED, count)
+    asked = [overlap_generation.within(program, examiner.claims, evidence.offers) for program in programs]
+    for finding in examiner.examine_all([program for program in asked if program.overlaps], _enough):
+        evidence.findings[finding.program] = finding
+        evidence.generated += 1
+
+
+def _enough(findings: Sequence[Finding]) -> bool:
+    return sum(bool(finding.witnesses) for finding in findings) >= DEVIATING_MAX
+
+
+def _generated(request: Request, claims: Claims, offers: Offers) -> Work:
     return Work(
         seed=SEED,
         count=0 if request.rules else request.generated,
@@ -234,8 +253,7 @@ def _generated(request: Request, claims: Claims, journal: bool, snapshots: bool)
         claims=claims,
         operation_limit_s=request.operation_limit_s,
         open_limit_s=request.open_limit_s,
-        journal=journal,
-        snapshots=snapshots,
+        offers=offers,
     )
 
 
@@ -261,7 +279,7 @@ def _widened(case: _Case, claims: Claims) -> Claims:
 
 def _result(rule: Rule, cases: Sequence[_Case], claims: Claims, evidence: _Evidence, request: Request) -> RuleResult:
     mine = [case for case in cases if rule.id in case.program.rules]
-    judged = [case for case in mine if not case.unmet]
+    judged = [case for case in mine if not case.unmet and not evidence.offers.lacking(case.program)]
     coverage: Counter[str] = Counter()
     for case in judged:
         finding = evidence.swept.get(case.program.name) or evidence.findings.get(case.program.name)
@@ -295,7 +313,7 @@ def _word(
     evidence: _Evidence,
 ) -> tuple[Word, str]:
     """The word for one rule, strongest reason first, and the reason in words."""
-    if not evidence.offers[rule.chapter]:
+    if not evidence.offers.chapter(rule.chapter):
         return Word.UNSUPPORTED, f"the backend offers no {rule.chapter}"
     if rule.swept:
         found = [evidence.swept[case.program.name] for case in mine if case.program.name in evidence.swept]
@@ -308,12 +326,25 @@ def _word(
         return Word.VIOLATED, f"seen in {_scenarios(len(violations))}"
     if evidence.fault and (not mine or any(case.program.name not in evidence.findings for case in judged)):
         return Word.KIT_FAULT, str(evidence.fault)
+    lacking = sorted({evidence.offers.lacking(case.program) for case in mine} - {""})
     if mine and not judged:
-        return Word.UNSUPPORTED, _probed(mine[0].unmet, rule, mine, evidence)
+        unmet = next((case.unmet for case in mine if case.unmet), "")
+        told = _probed(unmet, rule, mine, evidence) if unmet else f"the backend offers no {' and no '.join(lacking)}"
+        return Word.UNSUPPORTED, told
+    absent = [name for name in lacking if name in QUERY_METHODS]
+    if absent and any(coverage[name] for name in rule.floor):  # floors are those of a backend that offers everything
+        return Word.CONFORMS, f"{_scenarios(len(judged))}; others need {', '.join(absent)}, not offered"
     missing = [f"{name} {coverage[name]} of {least}" for name, least in rule.floor.items() if coverage[name] < least]
     if missing:
         return Word.UNPROVEN, f"not exercised enough: {', '.join(missing)}"
-    return Word.CONFORMS, _scenarios(len(judged))
+    return Word.CONFORMS, _scenarios(len(judged)) + _interleaved(coverage)
+
+
+def _interleaved(coverage: Counter[str]) -> str:
+    """How calls were made to overlap, since that is not equally strong."""
+    if coverage["schedules"]:
+        return f" on {coverage['schedules']} chosen schedules"
+    return f", {coverage['real_runs']} runs on a real event loop, unchosen" if coverage["real_runs"] else ""
 
 
 def _scenarios(number: int) -> str:

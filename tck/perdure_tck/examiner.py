@@ -7,28 +7,34 @@ after a deviation everybody gets a fresh one. A result is kept, so that a progra
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
-from perdure import Backend, Claims, NoJournal, NoSnapshotStore
+from perdure import Backend, Claims
 
 from .document import ShownStep, Witness
-from .history import Execution, Recorder
-from .judge import Deviation, judge
+from .history import Recorder
+from .judge import Deviation, Foresight, judge
+from .offers import Offers
 from .outcomes import NoAnswer
-from .preflight import shape_fault
+from .overlap_examiner import OverlapExaminer
+from .preflight import live_fault, shape_fault
 from .program import Program
 from .runner import Limits, execute
 from .scenario_text import show
 from .shrink import shrink
 from .stage import KitFault, Stage
+from .trial import Trial as Trial
+from .trial import readable as readable
 
 SHRUNK_MAX = 3
 """How many witnesses against the same rules are made small; of more, nobody reads the rest. A generated program is
 always made small, since that tells its rule."""
 
+
+FEED_SHARED_BY = 16
+"""How many programs with queries share a location."""
 
 REPEATS = 3
 REPEATS_MAX = 20
@@ -42,25 +48,6 @@ class Finding(msgspec.Struct, frozen=True):
     witnesses: tuple[Witness, ...]
     coverage: Mapping[str, int]
     operations: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One run of one program, judged: with its prefix, which is taken out of all that people read."""
-
-    program: Program
-    prefix: str
-    execution: Execution
-    deviations: tuple[Deviation, ...]
-    coverage: Mapping[str, int]
-
-    def told(self, text: str) -> str:
-        return readable(text.replace(self.prefix, "") if self.prefix else text)
-
-
-def readable(text: str) -> str:
-    """Text from outside as it can be written down: what no encoding holds is shown by its escape."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 class Examiner:
@@ -82,10 +69,12 @@ class Examiner:
         self._limits = Limits(operation_limit_s)
         self._open_limit_s = open_limit_s
         self._recorder = recorder
-        self._stages: dict[int | None, Stage] = {}
+        self._stages: dict[tuple[int | None, bool], Stage] = {}
+        self._queried: Counter[int | None] = Counter()
         self._trials = 0
         self._shrunk: Counter[tuple[str, ...]] = Counter()
         self._findings: dict[tuple[str, Claims], Finding] = {}
+        self.overlaps = OverlapExaminer(backend, self._limits, open_limit_s, self._shared_stage, self._leave_stages)
 
     def __enter__(self) -> Examiner:
         return self
@@ -96,16 +85,17 @@ class Examiner:
                 self._stages.popitem()[1].close()
         finally:
             self._leave_stages()
+            self.overlaps.close()
 
-    def offers(self) -> tuple[bool, bool]:
-        """Whether the backend offers a journal, and a snapshot store. `KitFault` if either lacks a method."""
+    def offers(self) -> Offers:
+        """What the backend offers. `KitFault` if something of it lacks a method."""
         stage = self._shared_stage(None)
         stage.open()
         storage = stage.run(stage.storage())
-        fault = shape_fault(storage)
+        fault = shape_fault(storage) or live_fault(storage, self.claims)
         if fault:
             raise KitFault(f"{self.backend.name}: {fault}")
-        return not isinstance(storage.journal, NoJournal), not isinstance(storage.snapshots, NoSnapshotStore)
+        return Offers.of(storage)
 
     def examine(self, program: Program, claims: Claims | None = None) -> Finding:
         """Run and judge a program once; the same question gets the same answer.
@@ -119,19 +109,47 @@ class Examiner:
         return self._findings[key]
 
     def _examine(self, program: Program, claims: Claims) -> Finding:
+        if program.overlaps:
+            return self._examine_overlapping(program, claims)
         trial = self._try_shared(program, claims)
         if trial.deviations:
             self._leave_stages()  # whatever went wrong there must not colour the next program
         witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
         return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
 
+    def examine_all(
+        self, programs: Iterable[Program], enough: Callable[[Sequence[Finding]], bool] = lambda _: False
+    ) -> Sequence[Finding]:
+        """Examine programs whose steps overlap, one after the other, until it is enough."""
+        return self.overlaps.in_one_go(self.examine, programs, enough)
+
+    def _examine_overlapping(self, program: Program, claims: Claims) -> Finding:
+        once = not program.rules and program.schedule is not None  # a generated one: others are tried instead
+        trial = self.overlaps.search(program, claims, 1) if once else self.overlaps.search(program, claims)
+        witnesses = tuple(
+            self.overlaps.witness(program, trial, deviation, claims, self._may_be_shrunk(program, deviation))
+            for deviation in trial.deviations
+        )
+        return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations) * trial.runs)
+
+    def _may_be_shrunk(self, program: Program, deviation: Deviation) -> bool:
+        self._shrunk[deviation.rules] += 1
+        return not program.rules or self._shrunk[deviation.rules] <= SHRUNK_MAX
+
     def _try_shared(self, program: Program, claims: Claims) -> Trial:
         if program.own_location:
             return self.try_alone(program, claims)
-        return self._try(program, claims, self._shared_stage(program.page_size))
+        kept = self._stage_of_queries if program.uses_queries else self._shared_stage
+        stage = kept(program.page_size)
+        trial = self._try(program, claims, stage)
+        if stage.pulse.given_up and not trial.deviations:
+            self._leave_stages()  # it was closing what was left open that gave no answer
+        return trial
 
     def try_alone(self, program: Program, claims: Claims | None = None) -> Trial:
-        """Run and judge a program on a fresh location."""
+        """Run and judge a program on a fresh location; one with overlapping steps until a schedule deviates."""
+        if program.overlaps:
+            return self.overlaps.search(program, claims or self.claims)
         stage = Stage(self.backend, program.page_size, self._open_limit_s)
         try:
             trial = self._try(program, claims or self.claims, stage)
@@ -148,7 +166,8 @@ class Examiner:
         self._trials += 1
         prefix = "" if program.private else f"k{self._trials}z"
         concrete = program.with_prefix(prefix)
-        execution = execute(concrete, stage, self._limits, self._recorder)
+        due = Foresight(concrete, claims, stage.page_size).due
+        execution = execute(concrete, stage, self._limits, self._recorder, due, prefix)
         judgement = judge(concrete, execution, claims, stage.page_size)
         return Trial(concrete, prefix, execution, judgement.deviations, judgement.coverage)
 
@@ -209,9 +228,22 @@ class Examiner:
         return Witness(program.name, deviation.rules, (*steps[:-1], wrong), text, tries)
 
     def _shared_stage(self, page_size: int | None) -> Stage:
-        if page_size not in self._stages:
-            self._stages[page_size] = Stage(self.backend, page_size, self._open_limit_s)
-        return self._stages[page_size]
+        return self._kept_stage(page_size, of_queries=False)
+
+    def _stage_of_queries(self, page_size: int | None) -> Stage:
+        """The location of programs with queries: only theirs, and a fresh one now and then, so that feeds stay short.
+
+        Each of them reads past what the others wrote.
+        """
+        self._queried[page_size] += 1
+        if self._queried[page_size] % FEED_SHARED_BY == 0 and (page_size, True) in self._stages:
+            self._stages.pop((page_size, True)).close()
+        return self._kept_stage(page_size, of_queries=True)
+
+    def _kept_stage(self, page_size: int | None, of_queries: bool) -> Stage:
+        if (page_size, of_queries) not in self._stages:
+            self._stages[page_size, of_queries] = Stage(self.backend, page_size, self._open_limit_s)
+        return self._stages[page_size, of_queries]
 
     def _leave_stages(self) -> None:
         while self._stages:

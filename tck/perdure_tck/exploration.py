@@ -38,6 +38,7 @@ from .finds import Find
 from .generation import CODE_SIZE, HEAD_SIZE, within
 from .judge import Deviation
 from .loose import loose
+from .offers import Offers
 from .outcomes import NoAnswer
 from .preflight import claims_fault
 from .program import Program
@@ -172,7 +173,7 @@ class _Search:
         self._examples = _Examples(quest.examples)
         self._source = random.Random(quest.seed)
         self._alike: Counter[tuple[object, ...]] = Counter()
-        self._offers = (True, True)
+        self._offers = Offers()
 
     def run(self) -> None:
         fault = claims_fault(self._quest.claims)

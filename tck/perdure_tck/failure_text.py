@@ -53,10 +53,16 @@ def _history(witness: Witness) -> Iterator[str]:
     widths = {client: max(len(step.operation) for step in witness.steps if step.client == client) for client in clients}
     widths = {client: min(width, 60) for client, width in widths.items()}
     if len(clients) > 1:
-        yield "        " + "  ".join(f"{client or 'a':<{widths[client]}}" for client in clients)
+        yield (
+            "        "
+            + ("  " if any(step.block for step in witness.steps) else "")
+            + "  ".join(f"{client or 'a':<{widths[client]}}" for client in clients)
+        )
+    together = len({step.block for step in witness.steps if step.block}) > 0
     for number, step in enumerate(witness.steps, 1):
         cells = "  ".join(f"{step.operation if step.client == client else '':<{widths[client]}}" for client in clients)
-        yield _cut(f"    {number:>2}  {cells}  {_outcome(step)}".rstrip())
+        mark = ("┃ " if step.block else "  ") if together else ""  # what is marked overlaps
+        yield _cut(f"    {number:>2}  {mark}{cells}  {_outcome(step)}".rstrip())
 
 
 def _cut(line: str) -> str:

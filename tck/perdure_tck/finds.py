@@ -135,7 +135,7 @@ def _expecting(program: Program) -> tuple[Step, ...]:
     steps = []
     for number, step in enumerate(program.steps, 1):
         known = states.get(step.namespace, State())
-        before = State(known.logs, known.snapshots, now)
+        before = msgspec.structs.replace(known, now=now)
         transitions = model.step(before, step.operation, number, FULL_CLAIMS)
         outcomes = tuple(dict.fromkeys(str(one.outcome) for one in transitions))
         silent = step.operation.kind in ("clock", "reopen", "")

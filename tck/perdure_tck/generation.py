@@ -13,7 +13,7 @@ each broken backend of the zoo is found stands in `docs/power.md`; measure again
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -27,20 +27,26 @@ from .operations import (
     Batch,
     Bounds,
     Clock,
+    Close,
     Content,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
+    Resume,
     SaveSnapshot,
+    Take,
     Write,
 )
-from .program import Program, Step
+from .program import Program, Step, without_loose_ends
+from .query_operations import FOREIGN
 
 Said = TypeVar("Said", bound=msgspec.Struct)
+Value = TypeVar("Value")
 
 HEAD_SIZE = 2
 CODE_SIZE = 6
@@ -103,6 +109,23 @@ TAGS: Sequence[tuple[str, ...]] = (
     ("",),
     ("\udfff",),
 )
+QUERIED_TAGS: Sequence[tuple[str, ...]] = (
+    (),
+    ("a",),
+    ("a",),
+    ("b",),
+    ("a", "b"),
+    ("A",),
+    ("ab",),
+    ("a", "ab"),
+    ("a%",),
+    ("a;b",),
+    ("",),
+    ("\udfff",),
+)
+"""Tags where feeds are asked for: few and alike, so that each has several events and is mistaken for others."""
+
+QUERY_NAMES = ("f", "g", "h", "i", "j", "k")
 MILLISECOND = 1_000_000
 TIMES: Sequence[int] = (0, 0, 0, 3 * MILLISECOND, 2 * MILLISECOND, MILLISECOND, 4 * MILLISECOND, 2 * MILLISECOND + 1)
 """Timestamps; 0 leaves it to the clock."""
@@ -128,6 +151,7 @@ class Mood(msgspec.Struct, frozen=True):
     jumps: Sequence[int] = JUMPS
     snapshot_numbers: Sequence[int] = SNAPSHOT_NUMBERS
     page_sizes: Sequence[int | None] = PAGE_SIZES
+    tags: Sequence[tuple[str, ...]] = TAGS
 
 
 class _Known:
@@ -149,7 +173,7 @@ class _Known:
         return max(_recent(self.marks, code >> 2) + (0, 1, -1, 0)[code & 3], 0)
 
 
-def _recent(values: Sequence[int], code: int) -> int:
+def _recent(values: Sequence[Value], code: int) -> Value:
     """One of the last few values."""
     return values[-1 - code % min(len(values), 5)]
 
@@ -163,6 +187,7 @@ class _Decoder:
         self._known = {persistence_id: _Known() for persistence_id in family}
         self._mood = mood
         self._now = START_OF_CLOCK
+        self._open: list[str] = []
 
     def steps(self) -> Iterator[Step]:
         kinds, clients = self._mood.kinds, self._mood.clients
@@ -242,7 +267,7 @@ class _Decoder:
             manifest=text if e % 5 == 2 else "",
             writer_uuid=text if e % 5 == 3 else "",
             timestamp=TIMES[d % len(TIMES)] if e % 7 == 4 else 0,
-            tags=TAGS[e % len(TAGS)],
+            tags=self._mood.tags[e % len(self._mood.tags)],
             metadata=METADATA[d % len(METADATA)] if e % 9 == 5 else None,
         )
         return self._noted(known, batch)
@@ -305,6 +330,44 @@ class _Decoder:
         time = known.times[-1 - back]
         timestamp = (0, 0, time, max(time - MILLISECOND, 1), time + MILLISECOND, time + 1)[d % 6]
         return DeleteSnapshot(persistence_id, known.snapshots[-1 - back], timestamp)
+
+    # --------------------------------------------------------------------------------------------------- queries
+
+    def query(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
+        """Open a query of any kind, as often behind another one as from the start; six at most are open at once."""
+        name = QUERY_NAMES[b % len(QUERY_NAMES)]
+        current = bool(d & 1)
+        after = Resume(_recent(self._open, c), (0, 0, 1, 2)[c >> 3 & 3]) if self._open and e & 4 else None
+        if e % 32 == 31:
+            after = FOREIGN
+        if name in self._open:
+            self._open.remove(name)
+        self._open.append(name)
+        match e % 8 if e < 224 else 4 + e % 4:
+            case 0:
+                return Query(name, "persistence ids", current)
+            case 1 | 2:
+                persistence_id, known = self._id(a)
+                first = known.place(c) if d & 2 else 1
+                last = known.place(c >> 2) if d & 4 else MAX_SEQUENCE_NR
+                return Query(name, "events by persistence id", current, persistence_id, first, last)
+            case 3 | 4 | 5:
+                tags = [tag for some in self._mood.tags for tag in some if tag != "\udfff"]
+                return Query(name, "events by tag", current, tag=tags[a % len(tags)], after=after)
+            case _:
+                return Query(name, "all events", current, after=after)
+
+    def take(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
+        if not self._open:
+            return self.query(a, b, c, d, e)
+        return Take(_recent(self._open, b), (1, 1, 2, 3, MAX_SEQUENCE_NR, MAX_SEQUENCE_NR)[c % 6])
+
+    def close(self, a: int, b: int, c: int, d: int, e: int) -> AnyOperation:
+        if not self._open:
+            return self.query(a, b, c, d, e)
+        name = _recent(self._open, b)
+        self._open.remove(name)
+        return Close(name)
 
     # --------------------------------------------------------------------------------------------------- both
 
@@ -437,15 +500,31 @@ _SIZES: Sequence[_Make | None] = (
     _Decoder.delete_snapshot,
 )
 
+_QUERIES: Sequence[_Make | None] = (
+    None,
+    *(_Decoder.write,) * 8,
+    *(_Decoder.write_call,) * 3,
+    _Decoder.write_again,
+    *(_Decoder.query,) * 7,
+    *(_Decoder.take,) * 14,
+    *(_Decoder.close,) * 2,
+    *(_Decoder.delete,) * 3,
+    _Decoder.replay,
+    _Decoder.save,
+    _Decoder.reopen,
+    _Decoder.clock,
+)
+
 _HANDLES = ("", "b")
+_NO_CONTENTS = (None,)
 _FAR = (*(0,) * 8, 2**31 - 2, 2**31, 2**53, 2**62, MAX_SEQUENCE_NR)
 _FAR_SNAPSHOTS = (2**31, 2**53 + 1, MAX_SEQUENCE_NR, 1)
 _LONG = (1, 1, 1, 2, 100, 101, 150)
 
 MOODS: Sequence[Mood] = (
-    *(Mood(_EVERYTHING),) * 16,
-    *(Mood(_EVENTS),) * 16,
-    *(Mood(_SNAPSHOTS),) * 15,
+    *(Mood(_EVERYTHING),) * 14,
+    *(Mood(_EVENTS),) * 14,
+    *(Mood(_SNAPSHOTS),) * 13,
     *(Mood(_EVERYTHING, clients=_HANDLES),) * 4,
     *(Mood(_SNAPSHOTS, clients=_HANDLES),) * 3,
     *(Mood(_EVERYTHING, jumps=_FAR, snapshot_numbers=_FAR_SNAPSHOTS),) * 4,
@@ -453,6 +532,8 @@ MOODS: Sequence[Mood] = (
     *(Mood(_LENGTHS, lengths=_LONG, jumps=(0, 0, 99, 100, 149), page_sizes=(None, 100)),) * 2,
     *(Mood(_SIZES, contents=LARGE_CONTENTS, snapshots=LARGE_SNAPSHOTS, page_sizes=(None,)),) * 2,
     Mood(_EVERYTHING, clients=("", "b@other"), page_sizes=(None,)),
+    *(Mood(_QUERIES, contents=_NO_CONTENTS, tags=QUERIED_TAGS),) * 5,
+    Mood(_QUERIES, clients=_HANDLES, contents=_NO_CONTENTS, tags=QUERIED_TAGS),
 )
 """Each as often as it is wanted: 64 in all."""
 
@@ -473,16 +554,18 @@ def programs(seed: int, count: int, first: int = 0, every: int = 1) -> Iterator[
             yield decode(code, f"generated_{seed}_{number}")
 
 
-def within(program: Program, claims: Claims, journal: bool, snapshots: bool) -> Program:
+def within(program: Program, claims: Claims, journal: bool, snapshots: bool, queries: Collection[str] = ()) -> Program:
     """The program without what a backend cannot be asked, for what it offers and claims.
 
-    Steps that need what it lacks are left out, a second handle becomes the first, and times are made as coarse as it
-    keeps them: whether a bound is compared before or after rounding is not laid down.
+    Steps that need what it lacks are left out, a second handle becomes the first, a live query a current one, and times
+    are made as coarse as it keeps them: whether a bound is compared before or after rounding is not laid down.
     """
     left_out = (() if journal else JOURNAL_OPERATIONS) + (() if snapshots else SNAPSHOT_OPERATIONS)
     left_out += () if claims.survives_close else (Reopen,)
     steps = tuple(step for step in program.steps if not isinstance(step.operation, left_out))
-    if not claims.shared:
+    if program.uses_queries:
+        steps = _answered(steps, claims, queries)
+    if not claims.shared and not program.one_handle:
         steps = tuple(msgspec.structs.replace(step, client=_only_handle(step)) for step in steps)
     if claims.timestamp_resolution_ns > 1:
         unit = claims.timestamp_resolution_ns
@@ -490,6 +573,23 @@ def within(program: Program, claims: Claims, journal: bool, snapshots: bool) -> 
     if claims.payload_size_max is not None:
         steps = tuple(step for step in steps if not _too_large(step.operation, claims.payload_size_max))
     return msgspec.structs.replace(program, steps=steps)
+
+
+def _answered(steps: Sequence[Step], claims: Claims, queries: Collection[str]) -> tuple[Step, ...]:
+    """The steps with those queries only that the backend answers, live ones become current where it has none."""
+    if not claims.live_queries:
+        steps = [msgspec.structs.replace(step, operation=_current(step.operation)) for step in steps]
+    kept = [
+        step
+        for step in steps
+        if not isinstance(step.operation, Query)
+        or (step.operation.method in queries and (claims.tags or step.operation.subject != "events by tag"))
+    ]
+    return without_loose_ends(tuple(kept))
+
+
+def _current(operation: AnyOperation) -> AnyOperation:
+    return msgspec.structs.replace(operation, current=True) if isinstance(operation, Query) else operation
 
 
 def _only_handle(step: Step) -> str:

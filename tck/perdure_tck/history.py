@@ -13,7 +13,19 @@ from typing import Literal
 
 import msgspec
 
-from .outcomes import Answers, AnyOutcome, Conflict, Damaged, Failed, Invalid, Malformed, NoAnswer, Raised
+from .outcomes import (
+    Answers,
+    AnyOutcome,
+    Cancelled,
+    Conflict,
+    Damaged,
+    Failed,
+    Invalid,
+    Malformed,
+    NoAnswer,
+    Raised,
+    Stuck,
+)
 from .program import Step
 
 Completion = Literal["ok", "rejected", "failed", "unknown"]
@@ -44,11 +56,16 @@ Entry = Invoked | Completed
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One step of a sequential program with its outcome as it was observed."""
+    """One step of a program with its outcome as it was observed.
+
+    Where steps overlap, `began` and `ended` are its ends on one scale of whole numbers; `ended` 0: it never ended.
+    """
 
     number: int
     step: Step
     outcome: AnyOutcome
+    began: int = 0
+    ended: int = 0
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -61,7 +78,7 @@ class Execution(msgspec.Struct, frozen=True):
 def completion_of(outcome: AnyOutcome) -> Completion:
     """How an operation ended, as checkers see it: only an exception that is not ours, or silence, is unknown."""
     match outcome:
-        case Raised() | NoAnswer() | Malformed():
+        case Raised() | NoAnswer() | Malformed() | Cancelled() | Stuck():
             return "unknown"
         case Failed() | Conflict() | Invalid() | Damaged():
             return "failed"

@@ -8,20 +8,23 @@ the walk ends there, since from then on the model no longer knows what is stored
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import msgspec
-from perdure import Claims, Payload, PersistentRepr, SelectedSnapshot
+from perdure import Claims, EventEnvelope, Payload, PersistentRepr, SelectedSnapshot
 
-from . import model
+from . import model, model_queries
 from .blame import blamed, blamed_for_field
 from .coverage import count
-from .history import Execution
+from .expectations import disagreement_of
+from .feed_offsets import FeedOffsets
+from .history import Execution, Observation
 from .model import START_OF_CLOCK, NeedsClaim, State, Transition
-from .operations import AnyOperation, SaveSnapshot, Write
-from .outcomes import AnyOutcome, Damaged, Events, Failed, Invalid, Loaded, NoAnswer
+from .operations import QUERY_OPERATIONS, AnyOperation, Query, Reopen, SaveSnapshot, Take, Write
+from .outcomes import AnyOutcome, Damaged, Events, Failed, Invalid, Loaded, NoAnswer, Taken, TakenIds
 from .program import Program
+from .state import PAGE_SIZE
 
 FIELD_RULES: Mapping[str, tuple[str, ...]] = {
     "payload": ("J-23", "J-27", "J-45", "J-79"),
@@ -34,6 +37,17 @@ FIELD_RULES: Mapping[str, tuple[str, ...]] = {
     "snapshot timestamp": ("S-14", "S-13", "S-34"),
 }
 """The rules that a field may break; the first is blamed unless the program is about others of them."""
+
+QUERY_FIELD_RULES: Mapping[str, tuple[str, ...]] = {
+    "payload": ("Q-51",),
+    "timestamp": ("Q-17",),
+    "writer_uuid": ("Q-51",),
+    "manifest": ("Q-51",),
+    "tags": ("Q-18",),
+    "metadata": ("Q-51",),
+    "offset": ("Q-16", "Q-37"),
+}
+"""The same for the events that a query gives."""
 
 SILENCE = "J-61"
 """The rule that every call of a journal is answered: blamed beside those of the program."""
@@ -84,7 +98,14 @@ def _gets_further(program: Program, claims: Claims, wrong: str) -> bool:
         return True
 
 
-FULL_CLAIMS = Claims(survives_close=True, shared=True, kill_durable=True, power_durable="yes", detects_damage=True)
+FULL_CLAIMS = Claims(
+    survives_close=True,
+    shared=True,
+    kill_durable=True,
+    power_durable="yes",
+    detects_damage=True,
+    live_queries=True,
+)
 """The claims of a backend that promises everything."""
 
 
@@ -95,6 +116,8 @@ def disagreement(program: Program) -> str:
 
 
 def _disagreement(program: Program, claims: Claims) -> str:
+    if program.overlaps:
+        return disagreement_of(program, claims)
     worlds = _Worlds(program, claims)
     for number, step in enumerate(program.steps, 1):
         transitions = worlds.step(number)
@@ -109,52 +132,60 @@ def _disagreement(program: Program, claims: Claims) -> str:
 class _Worlds:
     """The model's state of each namespace that a program touches; they share one clock."""
 
-    def __init__(self, program: Program, claims: Claims) -> None:
+    def __init__(self, program: Program, claims: Claims, page_size: int = PAGE_SIZE) -> None:
         self._program = program
         self._claims = claims
+        self._fresh = State(page_size=page_size)
         self._states: dict[str, State] = {}
         self._now = START_OF_CLOCK
         clients = {step.client for step in program.steps}
         self._needs_sharing = len(clients) > len({client.partition("@")[2] for client in clients})
 
     def before(self, number: int) -> State:
-        stored = self._states.get(self._program.steps[number - 1].namespace, State())
-        return State(stored.logs, stored.snapshots, self._now)
+        stored = self._states.get(self._program.steps[number - 1].namespace, self._fresh)
+        return stored if stored.now == self._now else msgspec.structs.replace(stored, now=self._now)
 
-    def step(self, number: int) -> tuple[Transition, ...]:
+    def step(self, number: int, observed: AnyOutcome | None = None) -> tuple[Transition, ...]:
         step = self._program.steps[number - 1]
         if self._needs_sharing and not self._claims.shared:
             raise NeedsClaim("shared")
-        return model.step(self.before(number), step.operation, number, self._claims)
+        return model.step(self.before(number), step.operation, number, self._claims, observed)
 
     def move(self, number: int, transition: Transition) -> None:
         self._states[self._program.steps[number - 1].namespace] = transition.state
         self._now = transition.state.now
+        if isinstance(self._program.steps[number - 1].operation, Reopen):
+            self._cut_off_all()
+
+    def _cut_off_all(self) -> None:
+        """Every handle was closed, those of the other namespaces too."""
+        self._states = {namespace: model_queries.cut_off(state) for namespace, state in self._states.items()}
 
 
 def judge(program: Program, execution: Execution, claims: Claims, page_size: int) -> Judgement:
     """Walk the model along what was observed. The program is the one that ran, prefixes of ids included."""
-    worlds = _Worlds(program, claims)
+    worlds = _Worlds(program, claims, page_size)
+    offsets = FeedOffsets()
     coverage: Counter[str] = Counter()
     deviations: list[Deviation] = []
-    compare = _Comparison(program, claims)
+    compare = Comparison(program, claims)
     for seen in execution.observations:
         before = worlds.before(seen.number)
-        transitions = worlds.step(seen.number)
-        differences = [compare.fields(one.outcome, seen.outcome) for one in transitions]
-        best = min(range(len(transitions)), key=lambda at: _weight(differences[at]))
-        chosen, fields = transitions[best], differences[best]
+        transitions = worlds.step(seen.number, seen.outcome)
+        chosen, fields = compare.nearest(transitions, seen.outcome)
+        if fields is not None:
+            fields = {**fields, **offsets.wrong(seen.step.namespace, chosen.outcome, seen.outcome)}
         pair = chosen.outcome, seen.outcome
         if fields is None:
             allowed = " or ".join(str(transition.outcome) for transition in transitions)
-            rules = _blamed_for_all(program, seen.outcome) or (blamed(program, seen.number, before, page_size, pair),)
+            rules = _blamed_for_all(program, seen) or (blamed(program, seen.number, before, page_size, pair),)
             deviations.append(Deviation(seen.number, rules, told(seen.outcome, allowed), allowed))
             break
         for field, (observed, allowed) in fields.items():
             told_by_scene = (
                 "" if program.rules else blamed_for_field(program, seen.number, before, page_size, pair, field)
             )
-            rules = (told_by_scene,) if told_by_scene else _blamed(program, field)
+            rules = (told_by_scene,) if told_by_scene else _blamed(program, seen.step.operation, field)
             if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
                 deviations.append(Deviation(seen.number, rules, observed, allowed, field))
         for name, number in count(seen.step, before, chosen.state, seen.outcome, page_size).items():
@@ -163,8 +194,42 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     return Judgement(tuple(deviations), +coverage)
 
 
-def _blamed_for_all(program: Program, observed: AnyOutcome) -> tuple[str, ...]:
-    silent = isinstance(observed, NoAnswer) and program.uses_journal and SILENCE not in program.rules
+class Foresight:
+    """How many items a step has to wait for, told by walking the model along while a program runs.
+
+    Without it nobody could tell a live query that is slow from one that rightly waits.
+    """
+
+    def __init__(self, program: Program, claims: Claims, page_size: int) -> None:
+        self._program = program
+        self._worlds = _Worlds(program, claims, page_size)
+        self._compare = Comparison(program, claims)
+        self._walked = 0
+        self._lost = False
+        self._needed = any(isinstance(step.operation, Query) and not step.operation.current for step in program.steps)
+
+    def due(self, observations: Sequence[Observation]) -> int:
+        """Of the step behind these observations. After a deviation nothing is worth waiting for."""
+        step = self._program.steps[len(observations)]
+        if not isinstance(step.operation, Take):
+            return 0
+        if not self._needed:
+            return step.operation.count
+        for seen in observations[self._walked :]:
+            self._walk(seen)
+        return 0 if self._lost else model_queries.due(self._worlds.before(len(observations) + 1), step.operation)
+
+    def _walk(self, seen: Observation) -> None:
+        self._walked = seen.number
+        if not self._lost:
+            chosen, fields = self._compare.nearest(self._worlds.step(seen.number, seen.outcome), seen.outcome)
+            self._worlds.move(seen.number, chosen)
+            self._lost = fields is None
+
+
+def _blamed_for_all(program: Program, seen: Observation) -> tuple[str, ...]:
+    of_a_journal = program.uses_journal and not isinstance(seen.step.operation, QUERY_OPERATIONS)
+    silent = isinstance(seen.outcome, NoAnswer) and of_a_journal and SILENCE not in program.rules
     return (*program.rules, SILENCE) if silent and program.rules else program.rules
 
 
@@ -172,19 +237,19 @@ def _weight(fields: Mapping[str, tuple[str, str]] | None) -> int:
     return 1_000 if fields is None else len(fields)
 
 
-def _blamed(program: Program, field: str) -> tuple[str, ...]:
-    about = FIELD_RULES[field]
+def _blamed(program: Program, operation: AnyOperation, field: str) -> tuple[str, ...]:
+    about = (QUERY_FIELD_RULES if isinstance(operation, Take) else FIELD_RULES)[field]
     return tuple(rule for rule in about if rule in program.rules) or about[:1]
 
 
 def told(observed: AnyOutcome, allowed: str) -> str:
     """The observed outcome in words, with the reason of an error that nobody expected."""
-    if isinstance(observed, Invalid | Failed | Damaged) and observed.reason:
+    if isinstance(observed, Invalid | Failed | Damaged | Taken | TakenIds) and observed.reason:
         return f"{observed}: {observed.reason}"
     return str(observed) if str(observed) != allowed else f"{observed}, but of another write"
 
 
-class _Comparison:
+class Comparison:
     """Compares an allowed outcome with an observed one, field by field where both show the same events."""
 
     def __init__(self, program: Program, claims: Claims) -> None:
@@ -200,10 +265,25 @@ class _Comparison:
         match allowed, observed:
             case Events(), Events():
                 return self._events(allowed.events, observed.events)
+            case Taken(), Taken():
+                return self._taken(allowed, observed)
             case Loaded(selected=SelectedSnapshot() as right), Loaded(selected=SelectedSnapshot() as wrong):
                 return self._snapshots(right, wrong)
             case _:
                 return {} if allowed.same_as(observed) else None
+
+    def nearest(
+        self, transitions: Sequence[Transition], observed: AnyOutcome
+    ) -> tuple[Transition, Mapping[str, tuple[str, str]] | None]:
+        """The transition whose outcome is most like the observed one, and how the two differ."""
+        differences = [self.fields(one.outcome, observed) for one in transitions]
+        best = min(range(len(transitions)), key=lambda at: _weight(differences[at]))
+        return transitions[best], differences[best]
+
+    def _taken(self, allowed: Taken, observed: Taken) -> Mapping[str, tuple[str, str]] | None:
+        if allowed.ended != observed.ended:
+            return None
+        return self._events(_events_of(allowed.envelopes), _events_of(observed.envelopes))
 
     def _events(
         self, allowed: tuple[PersistentRepr, ...], observed: tuple[PersistentRepr, ...]
@@ -238,6 +318,10 @@ class _Comparison:
 
     def _of_another_write(self, right: bytes, wrong: bytes) -> bool:
         return right != wrong and bool(wrong) and wrong in self._payloads
+
+
+def _events_of(envelopes: Iterable[EventEnvelope]) -> tuple[PersistentRepr, ...]:
+    return tuple(envelope.event for envelope in envelopes)
 
 
 def _payloads_of(operation: AnyOperation, number: int) -> Iterable[bytes]:

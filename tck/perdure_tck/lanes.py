@@ -24,6 +24,7 @@ from perdure import Claims, load_backend
 
 from . import generation
 from .examiner import Examiner, Finding, readable
+from .offers import Offers
 from .program import Program
 from .stage import KitFault
 
@@ -46,8 +47,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     claims: Claims
     operation_limit_s: float
     open_limit_s: float
-    journal: bool
-    snapshots: bool
+    offers: Offers
 
 
 class _Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +154,7 @@ def _findings(
     deviating = 0
     for program in programs:
         tell(program.name)
-        asked = generation.within(program, examiner.claims, work.journal, work.snapshots)
+        asked = generation.within(program, examiner.claims, *work.offers)
         finding = examiner.examine(asked)
         yield finding
         deviating += bool(finding.witnesses)
@@ -185,9 +185,10 @@ def _main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _play(lane, answers)
-    except KitFault as fault:
-        cause = "".join(traceback.format_exception(fault.__cause__ or fault))
-        _say(answers, _Faulty(readable(str(fault)), readable(cause)))
+    except Exception as error:
+        said = str(error) if isinstance(error, KitFault) else f"a lane of generated programs raised {error!r}"
+        cause = "".join(traceback.format_exception(error.__cause__ or error))
+        _say(answers, _Faulty(readable(said), readable(cause)))
     _say(answers, _Done())
 
 

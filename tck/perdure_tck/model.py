@@ -8,7 +8,6 @@ a backend to limit, the claims decide. Operations that a backend without a claim
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import msgspec
 from perdure import (
@@ -21,67 +20,42 @@ from perdure import (
     SnapshotMetadata,
 )
 
+from . import model_queries
 from .operations import (
     AnyOperation,
     Bounds,
+    Cancel,
     Clock,
+    Close,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
     SaveSnapshot,
+    Take,
     Write,
 )
 from .outcomes import Answers, AnyOutcome, Conflict, Done, Events, Invalid, Loaded, Number
-
-START_OF_CLOCK = 1_700_000_000_000_000_000
-"""What the clock of a location says when a program begins, in nanoseconds since the Unix epoch."""
-
-
-class NeedsClaim(Exception):
-    """The program asks something of which the contracts promise nothing unless the backend makes this claim."""
-
-    def __init__(self, claim: str) -> None:
-        super().__init__(f"needs the claim {claim}")
-        self.claim = claim
+from .state import START_OF_CLOCK as START_OF_CLOCK
+from .state import Log as Log
+from .state import NeedsClaim as NeedsClaim
+from .state import State as State
+from .state import Transition as Transition
+from .validity import is_unicode, valid_id, valid_number
 
 
-class Log(msgspec.Struct, frozen=True):
-    """One persistence id: its events that are not deleted, ascending, and the highest number that it ever had."""
+def step(
+    state: State, operation: AnyOperation, number: int, claims: Claims, observed: AnyOutcome | None = None
+) -> tuple[Transition, ...]:
+    """Every allowed outcome of an operation; `number` is its place in the program, which marks what it writes.
 
-    events: tuple[PersistentRepr, ...] = ()
-    highest_sequence_nr: int = 0
-
-
-class State(msgspec.Struct, frozen=True):
-    """All that one namespace of a location holds, and what its clock says. Never changed, only replaced."""
-
-    logs: Mapping[str, Log] = {}
-    snapshots: Mapping[str, Mapping[int, SelectedSnapshot]] = {}
-    now: int = START_OF_CLOCK
-
-    def log(self, persistence_id: str) -> Log:
-        return self.logs.get(persistence_id, Log())
-
-    def with_log(self, persistence_id: str, log: Log) -> State:
-        return State({**self.logs, persistence_id: log}, self.snapshots, self.now)
-
-    def with_snapshots(self, persistence_id: str, snapshots: Mapping[int, SelectedSnapshot]) -> State:
-        return State(self.logs, {**self.snapshots, persistence_id: snapshots}, self.now)
-
-
-class Transition(msgspec.Struct, frozen=True):
-    """One allowed outcome of an operation, and the state that it leaves."""
-
-    outcome: AnyOutcome
-    state: State
-
-
-def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> tuple[Transition, ...]:
-    """Every allowed outcome of an operation; `number` is its place in the program, which marks what it writes."""
+    What a query may give has too many forms to be listed. There the answer is one outcome: the `observed` one, if it is
+    allowed, with the events as they must be, and otherwise the plainest.
+    """
     match operation:
         case Write():
             return _write(state, [batch.atomic_write(number) for batch in operation.batches], claims)
@@ -99,17 +73,25 @@ def step(state: State, operation: AnyOperation, number: int, claims: Claims) -> 
             return (_delete_snapshot(state, operation, claims),)
         case DeleteSnapshots():
             return (_delete_snapshots(state, operation, claims),)
+        case Query():
+            return (Transition(Done(), model_queries.opened(state, operation, claims)),)
+        case Take():
+            return (model_queries.taken(state, operation, observed),)
+        case Close():
+            return (Transition(Done(), model_queries.closed(state, operation.name)),)
         case Reopen():
             if not claims.survives_close:
                 raise NeedsClaim("survives_close")
-            return (Transition(Done(), state),)
+            return (Transition(Done(), model_queries.cut_off(state)),)
         case Clock():
-            return (Transition(Done(), State(state.logs, state.snapshots, operation.now)),)
+            return (Transition(Done(), msgspec.structs.replace(state, now=operation.now)),)
+        case Cancel():
+            return (Transition(Done(), state),)
 
 
 def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:
     """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored."""
-    if any(not _valid_id(write.persistence_id, claims) for write in writes):
+    if any(not valid_id(write.persistence_id, claims) for write in writes):
         return (Transition(Invalid(), state),)
     answers = itertools.product(*(_rejected(write, claims) for write in writes))
     found = [transition for rejected in answers for transition in _answered(state, writes, rejected, claims)]
@@ -140,7 +122,7 @@ def _answered(
             named[write.persistence_id] = write.highest_sequence_nr
         else:
             kept = tuple(as_kept(event, state.now, claims) for event in write.events)
-            after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr))
+            after = after.with_log(write.persistence_id, Log(log.events + kept, write.highest_sequence_nr), kept)
     answered = Transition(Answers(rejected), after)
     return (answered, conflict) if either else (answered,)
 
@@ -155,9 +137,9 @@ def _rejected(write: AtomicWrite, claims: Claims) -> tuple[bool, ...]:
         return (True,)
     if any(_beyond_a_limit(event, claims) for event in write.events):
         return (True,)
-    if all(_is_unicode(_text(event, _EVERY_FIELD)) for event in write.events):
+    if all(is_unicode(_text(event, _EVERY_FIELD)) for event in write.events):
         return (False,)
-    fit = all(_is_unicode(_text(event, claims)) for event in write.events)
+    fit = all(is_unicode(_text(event, claims)) for event in write.events)
     return (False, True) if fit else (True,)
 
 
@@ -202,7 +184,7 @@ def as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:
 
 def _replay(state: State, operation: Replay, claims: Claims) -> AnyOutcome:
     numbers = (operation.from_sequence_nr, operation.to_sequence_nr, operation.max_count)
-    if not _valid_id(operation.persistence_id, claims) or not all(map(_valid_number, numbers)):
+    if not valid_id(operation.persistence_id, claims) or not all(map(valid_number, numbers)):
         return Invalid()
     window = (
         event
@@ -213,24 +195,27 @@ def _replay(state: State, operation: Replay, claims: Claims) -> AnyOutcome:
 
 
 def _highest(state: State, operation: Highest, claims: Claims) -> AnyOutcome:
-    if not _valid_id(operation.persistence_id, claims) or not _valid_number(operation.hint):
+    if not valid_id(operation.persistence_id, claims) or not valid_number(operation.hint):
         return Invalid()
     return Number(state.log(operation.persistence_id).highest_sequence_nr)
 
 
 def _delete(state: State, operation: Delete, claims: Claims) -> Transition:
-    if not _valid_id(operation.persistence_id, claims) or not _valid_number(operation.to_sequence_nr):
+    if not valid_id(operation.persistence_id, claims) or not valid_number(operation.to_sequence_nr):
         return Transition(Invalid(), state)
     if operation.persistence_id not in state.logs:
         return Transition(Done(), state)
     log = state.log(operation.persistence_id)
     left = tuple(event for event in log.events if event.sequence_nr > operation.to_sequence_nr)
-    return Transition(Done(), state.with_log(operation.persistence_id, Log(left, log.highest_sequence_nr)))
+    if len(left) == len(log.events):
+        return Transition(Done(), state)
+    after = state.with_log(operation.persistence_id, Log(left, log.highest_sequence_nr))
+    return Transition(Done(), model_queries.without(after, operation, claims))
 
 
 def _save(state: State, operation: SaveSnapshot, number: int, claims: Claims) -> Transition:
     persistence_id = operation.persistence_id
-    if not _valid_id(persistence_id, claims):
+    if not valid_id(persistence_id, claims):
         return Transition(Invalid(), state)
     timestamp = _rounded(operation.timestamp or state.now, claims)
     metadata = SnapshotMetadata(persistence_id, operation.sequence_nr, timestamp)
@@ -240,7 +225,7 @@ def _save(state: State, operation: SaveSnapshot, number: int, claims: Claims) ->
 
 
 def _load(state: State, operation: LoadSnapshot, claims: Claims) -> AnyOutcome:
-    if not _valid_id(operation.persistence_id, claims) or not _valid_bounds(operation.bounds):
+    if not valid_id(operation.persistence_id, claims) or not _valid_bounds(operation.bounds):
         return Invalid()
     stored = state.snapshots.get(operation.persistence_id, {})
     matching = [number for number in stored if _matches(stored[number].metadata, operation.bounds)]
@@ -248,7 +233,7 @@ def _load(state: State, operation: LoadSnapshot, claims: Claims) -> AnyOutcome:
 
 
 def _delete_snapshot(state: State, operation: DeleteSnapshot, claims: Claims) -> Transition:
-    if not _valid_id(operation.persistence_id, claims):
+    if not valid_id(operation.persistence_id, claims):
         return Transition(Invalid(), state)
     stored = state.snapshots.get(operation.persistence_id, {})
     found = stored.get(operation.sequence_nr)
@@ -260,7 +245,7 @@ def _delete_snapshot(state: State, operation: DeleteSnapshot, claims: Claims) ->
 
 
 def _delete_snapshots(state: State, operation: DeleteSnapshots, claims: Claims) -> Transition:
-    if not _valid_id(operation.persistence_id, claims) or not _valid_bounds(operation.bounds):
+    if not valid_id(operation.persistence_id, claims) or not _valid_bounds(operation.bounds):
         return Transition(Invalid(), state)
     stored = state.snapshots.get(operation.persistence_id, {})
     left = {number: one for number, one in stored.items() if not _matches(one.metadata, operation.bounds)}
@@ -274,26 +259,11 @@ def _matches(metadata: SnapshotMetadata, bounds: Bounds) -> bool:
     )
 
 
-def _valid_id(persistence_id: str, claims: Claims) -> bool:
-    limit = claims.persistence_id_length_max
-    if limit is not None and len(persistence_id) > limit:
-        return False
-    return bool(persistence_id) and _is_unicode(persistence_id)
-
-
-def _valid_number(number: int) -> bool:
-    return 0 <= number <= MAX_SEQUENCE_NR
-
-
 def _valid_bounds(bounds: Bounds) -> bool:
     return (
         0 <= bounds.min_sequence_nr <= bounds.max_sequence_nr <= MAX_SEQUENCE_NR
         and 0 <= bounds.min_timestamp <= bounds.max_timestamp <= MAX_TIMESTAMP
     )
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _rounded(timestamp: int, claims: Claims) -> int:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import ClassVar
 
 import msgspec
 from perdure import (
@@ -25,38 +22,18 @@ from perdure import (
     SnapshotSelectionCriteria,
 )
 
-BARE_WORD = r"[A-Za-z_][A-Za-z0-9_-]*"
-RESERVED = frozenset({"snapshot", "snapshots", "each", "nothing", "empty", "max"})
+from .operation import BARE_WORD as BARE_WORD
+from .operation import Operation as Operation
+from .operation import quoted as quoted
+from .operation import shown_number as shown_number
+from .operation import shown_range as shown_range
+from .operation import shown_window as shown_window
+from .query_operations import Close as Close
+from .query_operations import Query as Query
+from .query_operations import Resume as Resume
+from .query_operations import Take as Take
+
 DEFAULT_SERIALIZER_ID = 4
-
-
-def quoted(text: str) -> str:
-    """A string as a scenario file shows it: a bare word, a JSON string, or one character many times."""
-    if re.fullmatch(BARE_WORD, text) and text not in RESERVED:
-        return text
-    if len(text) > 40 and len(set(text)) == 1:
-        return f"{_json(text[0])}*{len(text)}"
-    return _json(text)
-
-
-def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def shown_number(number: int) -> str:
-    return "max" if number == MAX_SEQUENCE_NR else str(number)
-
-
-def shown_range(first: int, last: int) -> str:
-    return shown_number(first) if first == last else f"{shown_number(first)}..{shown_number(last)}"
-
-
-def shown_window(first: int, last: int, least: int, most: int) -> str:
-    """A window with the bounds that are not the default: `2..4`, `2..`, `..4`, or nothing."""
-    if (first, last) == (least, most):
-        return ""
-    lower = "" if first == least else str(first)
-    return f" {lower}..{'' if last == most else shown_number(last)}"
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -137,12 +114,6 @@ class Batch(msgspec.Struct, frozen=True):
 
 def default_data(persistence_id: str, number: int, step: int) -> bytes:
     return f"{number} of {persistence_id} by step {step}".encode(errors="replace")
-
-
-class Operation(msgspec.Struct, frozen=True, tag=True):
-    """One line of a program. `kind` is its name in histories and counts; `str()` is its text form."""
-
-    kind: ClassVar[str] = ""
 
 
 class Write(Operation, frozen=True):
@@ -313,19 +284,45 @@ class Clock(Operation, frozen=True):
         return f"clock {self.now}"
 
 
+class Cancel(Operation, frozen=True):
+    """Cancel what another client is doing at this moment, if it is doing anything: `cancel a`."""
+
+    kind = "cancel"
+    client: str
+
+    def __str__(self) -> str:
+        return f"cancel {self.client}"
+
+
 AnyOperation = (
-    Write | Replay | Highest | Delete | SaveSnapshot | LoadSnapshot | DeleteSnapshot | DeleteSnapshots | Reopen | Clock
+    Write
+    | Replay
+    | Highest
+    | Delete
+    | SaveSnapshot
+    | LoadSnapshot
+    | DeleteSnapshot
+    | DeleteSnapshots
+    | Query
+    | Take
+    | Close
+    | Reopen
+    | Clock
+    | Cancel
 )
 
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
 SNAPSHOT_OPERATIONS = (SaveSnapshot, LoadSnapshot, DeleteSnapshot, DeleteSnapshots)
+QUERY_OPERATIONS = (Query, Take, Close)
 
 
 def ids_of(operation: AnyOperation) -> tuple[str, ...]:
     """The persistence ids that an operation names, in order; those of a write once for each AtomicWrite."""
     if isinstance(operation, Write):
         return tuple(batch.persistence_id for batch in operation.batches)
-    return () if isinstance(operation, Reopen | Clock) else (operation.persistence_id,)
+    if isinstance(operation, Query):
+        return (operation.persistence_id,) if operation.by_persistence_id else ()
+    return () if isinstance(operation, Take | Close | Reopen | Clock | Cancel) else (operation.persistence_id,)
 
 
 def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
@@ -333,6 +330,6 @@ def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperati
     if isinstance(operation, Write):
         batches = operation.batches
         return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
-    if isinstance(operation, Reopen | Clock):
+    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

@@ -6,12 +6,13 @@ than the outcome knows (`13` for a snapshot of number 13, whatever its time).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import msgspec
-from perdure import PersistentRepr, SelectedSnapshot
+from perdure import EventEnvelope, PersistentRepr, SelectedSnapshot
 
-from .operations import shown_number, shown_range
+from .operations import quoted, shown_number, shown_range
 
 
 class Outcome(msgspec.Struct, frozen=True, tag=True):
@@ -122,6 +123,45 @@ class Loaded(Outcome, frozen=True):
         return f"{shown_number(metadata.sequence_nr)} at {metadata.timestamp}"
 
 
+class Taken(Outcome, frozen=True):
+    """Events that a query gave, and what came instead of the next one: `p 1..3, q 1, end`.
+
+    `ended` is "" if all came that were asked for, else `end`, `pending` (a live query that waits for more), `closed`
+    (its storage is), `invalid`, `unreadable`, or `raised ...`.
+    """
+
+    envelopes: tuple[EventEnvelope, ...]
+    ended: str = ""
+    reason: str = ""
+
+    def same_as(self, other: Outcome) -> bool:
+        return isinstance(other, Taken) and (self.envelopes, self.ended) == (other.envelopes, other.ended)
+
+    def __str__(self) -> str:
+        runs = [
+            f"{quoted(persistence_id)} {shown_numbers(envelope.sequence_nr for envelope in envelopes)}"
+            for persistence_id, envelopes in itertools.groupby(self.envelopes, lambda one: one.persistence_id)
+        ]
+        return ", ".join([*runs, *([self.ended] if self.ended else [])])
+
+
+class TakenIds(Outcome, frozen=True):
+    """Persistence ids that a query gave, in the order in which they came, and what came instead of the next one.
+
+    They are shown in the order of their code points, since the order in which they come means nothing.
+    """
+
+    ids: tuple[str, ...]
+    ended: str = ""
+    reason: str = ""
+
+    def same_as(self, other: Outcome) -> bool:
+        return isinstance(other, TakenIds) and (sorted(self.ids), self.ended) == (sorted(other.ids), other.ended)
+
+    def __str__(self) -> str:
+        return ", ".join([*map(quoted, sorted(self.ids)), *([self.ended] if self.ended else [])])
+
+
 class Raised(Outcome, frozen=True):
     """Any other exception: the outcome is unknown."""
 
@@ -141,6 +181,22 @@ class NoAnswer(Outcome, frozen=True):
         return f"no answer in {self.limit_s:g} s"
 
 
+class Cancelled(Outcome, frozen=True):
+    """The call was cancelled: it has happened whole or not at all."""
+
+    def __str__(self) -> str:
+        return "cancelled"
+
+
+class Stuck(Outcome, frozen=True):
+    """The call never returned, on an event loop where everything that could run had run."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"never answered: {self.reason}"
+
+
 class Malformed(Outcome, frozen=True):
     """An answer that is not of the contract's type."""
 
@@ -151,7 +207,22 @@ class Malformed(Outcome, frozen=True):
 
 
 AnyOutcome = (
-    Done | Answers | Conflict | Failed | Invalid | Damaged | Events | Number | Loaded | Raised | NoAnswer | Malformed
+    Done
+    | Answers
+    | Conflict
+    | Failed
+    | Invalid
+    | Damaged
+    | Events
+    | Number
+    | Loaded
+    | Taken
+    | TakenIds
+    | Raised
+    | NoAnswer
+    | Malformed
+    | Cancelled
+    | Stuck
 )
 
 

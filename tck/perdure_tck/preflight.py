@@ -25,6 +25,7 @@ from perdure import (
     Storage,
 )
 
+from .offers import QUERY_METHODS, Offers
 from .stage import KitFault, Silent, Stage
 
 JOURNAL_METHODS = {
@@ -58,6 +59,8 @@ def shape_fault(storage: object) -> str:
         return f"open() gave a {type(storage).__name__}, not a perdure.Storage"
     faults = [_shape_of("journal", storage.journal, JOURNAL_METHODS)]
     faults.append(_shape_of("snapshot store", storage.snapshots, SNAPSHOT_METHODS))
+    offered = {name: arguments for name, arguments in QUERY_METHODS.items() if hasattr(storage.queries, name)}
+    faults.append(_shape_of("queries", storage.queries, offered))
     return next((fault for fault in faults if fault), "")
 
 
@@ -65,7 +68,8 @@ def _shape_of(what: str, part: object, methods: dict[str, tuple[str, ...]]) -> s
     for name, arguments in methods.items():
         method = getattr(part, name, None)
         if not callable(method):
-            return f"its {what} ({type(part).__name__}) has no method {name}({', '.join(arguments)})"
+            of = "have" if what == "queries" else "has"
+            return f"its {what} ({type(part).__name__}) {of} no method {name}({', '.join(arguments)})"
         try:
             inspect.signature(method).bind(*arguments)
         except TypeError as error:
@@ -121,6 +125,7 @@ def _in_use(stage: Stage, claims: Claims, limit_s: float) -> Iterator[Check]:
         yield Check("opens", False, str(fault))
         return
     fault_of_shape = shape_fault(storage)
+    fault_of_shape = fault_of_shape or live_fault(storage, claims)
     yield Check("has the methods of the contracts", not fault_of_shape, fault_of_shape or _offered(storage))
     if fault_of_shape:
         return
@@ -128,13 +133,24 @@ def _in_use(stage: Stage, claims: Claims, limit_s: float) -> Iterator[Check]:
         yield from _timed(stage, "writes one event and reads it", _one_event, limit_s)
     if not isinstance(storage.snapshots, NoSnapshotStore):
         yield from _timed(stage, "saves one snapshot and loads it", _one_snapshot, limit_s)
+    if not isinstance(storage.journal, NoJournal) and Offers.of(storage).queries:
+        yield from _timed(stage, "finds the event by a query", _one_query, limit_s)
     if claims.survives_close:
         yield from _timed(stage, "opens again with what it had", _again, limit_s)
 
 
+def live_fault(storage: Storage, claims: Claims) -> str:
+    """What is wrong with the claim of live queries, in one line; "" if nothing."""
+    if claims.live_queries and not Offers.of(storage).live:
+        return "live_queries is claimed, and no live query is offered (all_events, events_by_tag, ...)"
+    return ""
+
+
 def _offered(storage: Storage) -> str:
-    offered = [] if isinstance(storage.journal, NoJournal) else ["journal"]
-    offered += [] if isinstance(storage.snapshots, NoSnapshotStore) else ["snapshot store"]
+    offers = Offers.of(storage)
+    offered = ["journal"] if offers.journal else []
+    offered += ["snapshot store"] if offers.snapshots else []
+    offered += [f"{len(offers.queries)} of {len(QUERY_METHODS)} queries"] if offers.queries else []
     return " and ".join(offered) or "neither a journal nor a snapshot store"
 
 
@@ -168,6 +184,21 @@ async def _one_snapshot(stage: Stage) -> tuple[bool, str]:
     found = await snapshots.load("preflight", SnapshotSelectionCriteria())
     good = found is not None and found.snapshot == payload
     return good, "it came back as it was saved" if good else f"load gave {found!r}"
+
+
+async def _one_query(stage: Stage) -> tuple[bool, str]:
+    """The first current query that is offered, or the first live one, asked for one item."""
+    queries = (await stage.storage()).queries
+    name = next(name for name in QUERY_METHODS if hasattr(queries, name))
+    arguments = {"persistence_id": "preflight"} if "persistence_id" in QUERY_METHODS[name] else {}
+    if "tag" in QUERY_METHODS[name]:
+        return True, f"{name} needs a tag, and is not tried here"
+    iterator = getattr(queries, name)(**arguments)
+    item = await anext(iterator, None)
+    if hasattr(iterator, "aclose"):
+        await iterator.aclose()
+    found = item if isinstance(item, str) else getattr(item, "persistence_id", None)
+    return found == "preflight", f"{name} gave {found!r}"
 
 
 async def _again(stage: Stage) -> tuple[bool, str]:

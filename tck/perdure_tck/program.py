@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from .hazards import Hazard
-from .operations import JOURNAL_OPERATIONS, SNAPSHOT_OPERATIONS, AnyOperation, renamed
+from .operations import (
+    JOURNAL_OPERATIONS,
+    QUERY_OPERATIONS,
+    SNAPSHOT_OPERATIONS,
+    AnyOperation,
+    Close,
+    Query,
+    Take,
+    renamed,
+)
+from .query_operations import FOREIGN
 
 
 class Step(msgspec.Struct, frozen=True):
     """One operation of one client, with the outcomes that the author allows (none written: what the model says).
 
     A client is a name (`""` for the unnamed one), or a name and another namespace of the same location: `b@other`.
-    Each client has a handle of its own.
+    Each client has a handle of its own, unless its program has one handle.
+
+    Neighbouring steps of one `block` overlap, those of one client in their order; block 0 is none.
     """
 
     operation: AnyOperation
     client: str = ""
     expected: tuple[str, ...] = ()
+    block: int = 0
 
     @property
     def namespace(self) -> str:
@@ -35,6 +51,9 @@ class Program(msgspec.Struct, frozen=True):
     A `private` program has a location of its own and its ids as they stand. All others share a location, one for each
     page size, and get a prefix on each id, which keeps the relations between ids (prefixes, case, trailing blanks),
     needs no cleaning, and is safe in parallel.
+
+    `one_handle`: all clients of a namespace use one handle. `schedule` is what a simulated event loop chooses where
+    steps overlap; None: many schedules are tried.
     """
 
     name: str
@@ -44,8 +63,26 @@ class Program(msgspec.Struct, frozen=True):
     level: str = "core"
     page_size: int | None = None
     private: bool = False
+    one_handle: bool = False
+    schedule: tuple[int, ...] | None = None
     hazards: tuple[Hazard, ...] = ()
     """What strikes it. A program with hazards is run by sweeps only."""
+
+    @property
+    def overlaps(self) -> bool:
+        return any(step.block for step in self.steps)
+
+    @property
+    def blocks(self) -> Iterator[tuple[int, Sequence[tuple[int, Step]]]]:
+        """The steps with their numbers, those of one block together; each step outside of blocks by itself."""
+        numbered = enumerate(self.steps, 1)
+        for key, group in itertools.groupby(numbered, lambda one: (one[1].block, one[1].block or one[0])):
+            yield key[0], tuple(group)
+
+    def handle_of(self, client: str) -> str:
+        """The name under which the handle of a client is open."""
+        namespace = client.partition("@")[2]
+        return (f"@{namespace}" if namespace else "") if self.one_handle else client
 
     @property
     def own_location(self) -> bool:
@@ -59,6 +96,10 @@ class Program(msgspec.Struct, frozen=True):
     def uses_snapshots(self) -> bool:
         return any(isinstance(step.operation, SNAPSHOT_OPERATIONS) for step in self.steps)
 
+    @property
+    def uses_queries(self) -> bool:
+        return any(isinstance(step.operation, QUERY_OPERATIONS) for step in self.steps)
+
     def with_prefix(self, prefix: str) -> Program:
         """The same program with a prefix on each persistence id, except on empty ids, which are there to be refused."""
         if self.private:
@@ -70,3 +111,26 @@ class Program(msgspec.Struct, frozen=True):
         steps = tuple(msgspec.structs.replace(step, operation=renamed(step.operation, rename)) for step in self.steps)
         hazards = tuple(hazard.renamed(rename) for hazard in self.hazards)
         return msgspec.structs.replace(self, steps=steps, hazards=hazards)
+
+
+def without_loose_ends(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps without those that take from or close what was never opened, and queries that resume only what was."""
+    opened: set[tuple[str, str]] = set()
+    known: set[tuple[str, str]] = set()
+    kept = []
+    for step in steps:
+        operation = step.operation
+        if isinstance(operation, Query):
+            after = operation.after
+            if after is not None and after != FOREIGN and (step.namespace, after.name) not in known:
+                operation = msgspec.structs.replace(operation, after=None)
+                step = msgspec.structs.replace(step, operation=operation)
+            opened.add((step.namespace, operation.name))
+            known.add((step.namespace, operation.name))
+        elif isinstance(operation, Take | Close):
+            if (step.namespace, operation.name) not in opened:
+                continue
+            if isinstance(operation, Close):
+                opened.discard((step.namespace, operation.name))
+        kept.append(step)
+    return tuple(kept)

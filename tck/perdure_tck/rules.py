@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 from perdure import Claims
 
-CHAPTERS = {"D": "durability", "J": "journal", "S": "snapshots"}
+CHAPTERS = {"D": "durability", "J": "journal", "Q": "queries", "S": "snapshots"}
 """The letter of a rule id, and what its chapter is about."""
 
 EDITION = "2026.1"
@@ -38,7 +38,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     edition: str
     claim: str = ""
     floor: Mapping[str, int] = {}
-    needs: Literal["", "faults", "concurrency", "queries", "actors", "nodes"] = ""
+    needs: Literal["", "faults", "concurrency", "actors", "nodes"] = ""
     untestable: str = ""
 
     @property

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from perdure import PersistentRepr, SelectedSnapshot, Storage, WriteRejected
+from perdure import MAX_SEQUENCE_NR, PersistentRepr, SelectedSnapshot, Storage, WriteRejected
 from perdure.errors import SequenceConflict, Unreadable, WriteFailed
 
 from .history import Execution, Observation, Recorder
@@ -18,14 +18,17 @@ from .model import START_OF_CLOCK
 from .operations import (
     AnyOperation,
     Clock,
+    Close,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
     SaveSnapshot,
+    Take,
     Write,
 )
 from .outcomes import (
@@ -44,6 +47,7 @@ from .outcomes import (
     Raised,
 )
 from .program import Program, Step
+from .readers import Readers
 from .stage import ManualClock, Silent, Stage
 
 IMPATIENT_AFTER = 2
@@ -71,8 +75,25 @@ class Limits:
         self._silences[kind] += 1
 
 
-def execute(program: Program, stage: Stage, limits: Limits, recorder: Recorder | None = None) -> Execution:
+Due = Callable[[Sequence[Observation]], int]
+"""How many items the next step has to wait for, by what was observed until then."""
+
+
+def _whatever_is_asked(_observations: Sequence[Observation]) -> int:
+    return MAX_SEQUENCE_NR
+
+
+def execute(
+    program: Program,
+    stage: Stage,
+    limits: Limits,
+    recorder: Recorder | None = None,
+    due: Due = _whatever_is_asked,
+    prefix: str = "",
+) -> Execution:
     """Run a program to its end, or to the first operation that gives no answer.
+
+    `prefix` is that of the program's ids: what queries give of other programs is passed over.
 
     Raises `KitFault` if the location cannot be opened in the first place. Opening it again, or a second time, is an
     operation like any other: if that fails, the backend failed.
@@ -80,7 +101,7 @@ def execute(program: Program, stage: Stage, limits: Limits, recorder: Recorder |
     observations: list[Observation] = []
     stage.open()
     try:
-        stage.run(_play(program, stage, limits, observations, recorder))
+        stage.run(_play(program, stage, limits, observations, recorder, due, Readers(prefix)))
     except Silent as silence:
         seen = tuple(observations)  # a loop that was blocked may still wake up and add to the list
         if len(seen) == len(program.steps):
@@ -100,7 +121,13 @@ def _missing(program: Program, number: int, silence: Silent, limits: Limits, rec
 
 
 async def _play(
-    program: Program, stage: Stage, limits: Limits, observations: list[Observation], recorder: Recorder | None
+    program: Program,
+    stage: Stage,
+    limits: Limits,
+    observations: list[Observation],
+    recorder: Recorder | None,
+    due: Due,
+    readers: Readers,
 ) -> None:
     stage.clock.now = START_OF_CLOCK
     for number, step in enumerate(program.steps, 1):
@@ -108,26 +135,46 @@ async def _play(
         stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
-        outcome = await _observed(step, number, stage, limit_s)
+        outcome = await _observed(step, number, stage, limit_s, readers, lambda: due(observations))
         if stage.pulse.given_up:
             return  # an answer that comes too late is none, and nobody waits for the next one
         if recorder:
             recorder.completed(program.name, number, step, outcome, time.monotonic_ns())
         observations.append(Observation(number, step, outcome))
+    if readers:
+        stage.pulse.begin(limits.of(Close.kind))
+        await readers.close_all()
     stage.pulse.end()
 
 
-async def _observed(step: Step, number: int, stage: Stage, limit_s: float) -> AnyOutcome:
-    """The outcome of one operation, whatever it raises."""
-    task = asyncio.current_task()
-    assert task is not None
-    try:
+async def _observed(
+    step: Step, number: int, stage: Stage, limit_s: float, readers: Readers, due: Callable[[], int]
+) -> AnyOutcome:
+    """The outcome of one operation of a sequential program."""
+
+    async def answered() -> AnyOutcome:
         if isinstance(step.operation, Reopen):
             await stage.reopen()
             return Done()
+        if isinstance(step.operation, Take):
+            return await readers.take(step, due())
+        if isinstance(step.operation, Close):
+            return await readers.close(step)
         storage = await stage.storage(step.client)
         stage.pulse.begin(limit_s)  # again, since a handle that had to be opened first took a limit of its own
-        return await _answer(step.operation, number, storage, stage.clock)
+        if isinstance(step.operation, Query):
+            return await readers.open(step, storage.queries)
+        return await answer(step.operation, number, storage, stage.clock)
+
+    return await outcome_of(answered())
+
+
+async def outcome_of(answered: Awaitable[AnyOutcome]) -> AnyOutcome:
+    """The outcome, whatever is raised instead of an answer."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        return await answered
     except SequenceConflict:
         return Conflict()
     except WriteFailed as error:
@@ -150,7 +197,18 @@ def _said(error: BaseException) -> str:
     return line if line.isprintable() else repr(line)[1:-1]
 
 
-async def _answer(operation: AnyOperation, number: int, storage: Storage, clock: ManualClock) -> AnyOutcome:
+async def all_of(events: AsyncIterator[PersistentRepr]) -> list[PersistentRepr]:
+    return [event async for event in events]
+
+
+async def answer(
+    operation: AnyOperation,
+    number: int,
+    storage: Storage,
+    clock: ManualClock,
+    read: Callable[[AsyncIterator[PersistentRepr]], Awaitable[list[PersistentRepr]]] = all_of,
+) -> AnyOutcome:
+    """Carry one operation out. `read` is how whoever replays takes the events."""
     journal, snapshots = storage.journal, storage.snapshots
     match operation:
         case Write():
@@ -158,7 +216,7 @@ async def _answer(operation: AnyOperation, number: int, storage: Storage, clock:
             return _answers(await journal.write_messages(writes), len(writes))
         case Replay():
             window = operation.from_sequence_nr, operation.to_sequence_nr, operation.max_count
-            return _events([event async for event in journal.replay_messages(operation.persistence_id, *window)])
+            return _events(await read(journal.replay_messages(operation.persistence_id, *window)))
         case Highest():
             return _number(await journal.read_highest_sequence_nr(operation.persistence_id, operation.hint))
         case Delete():

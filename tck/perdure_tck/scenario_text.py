@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
 from .hazards import AT, TROUBLES, Hazard, Kind
@@ -19,23 +20,30 @@ from .operations import (
     AnyOperation,
     Batch,
     Bounds,
+    Cancel,
     Clock,
+    Close,
     Content,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
+    Resume,
     SaveSnapshot,
+    Take,
     Write,
     quoted,
     shown_number,
 )
 from .outcomes import shown_numbers
-from .program import Program, Step
+from .program import Program, Step, without_loose_ends
+from .query_operations import FOREIGN, SUBJECTS
 
+HEAD = ("rules", "level", "page_size", "private", "one_handle", "schedule")
 LEVELS = ("core", "full")
 EVENT_ATTRIBUTES = ("data", "serializer", "payload_manifest", "manifest", "writer", "at", "tags", "metadata")
 REPEATS_MAX = 1_000_000
@@ -44,6 +52,7 @@ EVENTS_MAX = 100_000
 """What a line may ask for at most, so that a slip of the pen does not fill the memory."""
 
 SNAPSHOT_ATTRIBUTES = ("data", "serializer", "payload_manifest")
+CLIENT = r"[a-z][a-z0-9]*(@[a-z0-9]+)?"
 STRING = r'"(?:[^"\\]|\\.)*"'
 END = r"(?![A-Za-z0-9_-])"
 """The end of a word: `max-1` and `snapshot_2` are bare words, and no `max` or `snapshot` begins there."""
@@ -77,35 +86,46 @@ def parse(text: str, name: str, place: str = "") -> Program:
     steps: list[Step] = []
     hazards: list[Hazard] = []
     head = _Head()
+    blocks = _Blocks()
     for number, line in enumerate(text.splitlines(), 1):
         cursor = _Cursor(line.strip(), f"{place or name}:{number}")
         if not cursor.text:
             continue
         if cursor.text.startswith("#"):
             prose.append(cursor.text.removeprefix("#").strip())
-        elif cursor.peek(r"(rules|level|page_size|private)\b") and not steps:
+        elif cursor.peek(rf"({'|'.join(HEAD)}){END}") and not steps:
             head.read(cursor)
         elif cursor.peek(rf"({'|'.join(_HAZARDS)}){END}"):
             hazards.append(_hazard(cursor, steps))
         elif hazards:
             raise cursor.error(f"a hazard ({', '.join(_HAZARDS)}), since hazards stand behind the steps")
-        else:
-            steps.append(_step(cursor))
+        elif not blocks.read(cursor, steps):
+            steps.append(msgspec.structs.replace(_step(cursor), block=blocks.current))
+            _refuse_loose_end(tuple(steps), cursor.place)
     end = f"{place or name}:{len(text.splitlines()) + 1}"
     if not head.rules:
         raise ScenarioError(end, "a line 'rules J-01 ...'", "none")
     if not steps:
         raise ScenarioError(end, "at least one operation", "none")
+    blocks.check(end, steps)
     return Program(
         name,
         "\n".join(prose),
         head.rules,
         tuple(steps),
-        head.level,
-        head.page_size,
-        head.private,
-        tuple(hazards),
+        level=head.level,
+        page_size=head.page_size,
+        private=head.private,
+        one_handle=head.one_handle,
+        schedule=head.schedule,
+        hazards=tuple(hazards),
     )
+
+
+def _refuse_loose_end(steps: tuple[Step, ...], place: str) -> None:
+    """A line that takes from a query, closes it or resumes behind it needs one that was opened before."""
+    if isinstance(steps[-1].operation, Query | Take | Close) and without_loose_ends(steps)[-1:] != steps[-1:]:
+        raise ScenarioError(place, "the name of a query that is open", repr(str(steps[-1].operation)))
 
 
 def show(program: Program) -> str:
@@ -118,19 +138,75 @@ def show(program: Program) -> str:
         lines.append(f"page_size {program.page_size}")
     if program.private:
         lines.append("private")
-    lines += ["", *_aligned(program.steps), ""]
+    if program.one_handle:
+        lines.append("one_handle")
+    if program.schedule is not None:
+        lines.append(f"schedule {' '.join(map(str, program.schedule)) or '0'}")
+    lines += ["", *_aligned(program), ""]
     if program.hazards:
         lines += [*map(str, program.hazards), ""]
     return "\n".join(lines)
 
 
-def _aligned(steps: tuple[Step, ...]) -> list[str]:
-    pairs = [(f"{step.client}: " if step.client else "") + str(step.operation) for step in steps]
-    width = min(max(len(left) for left in pairs), 60)
-    return [
-        f"{left:<{width}} -> {' | '.join(step.expected)}" if step.expected else left
-        for left, step in zip(pairs, steps, strict=True)
-    ]
+def _aligned(program: Program) -> list[str]:
+    lefts = [_left(step) for step in program.steps]
+    width = min(max(map(len, lefts)), 60)
+    lines: list[str] = []
+    for block, numbered in program.blocks:
+        shown = [
+            f"{lefts[number - 1]:<{width}} -> {' | '.join(step.expected)}" if step.expected else lefts[number - 1]
+            for number, step in numbered
+        ]
+        lines += ["together", *shown, "end"] if block else shown
+    return lines
+
+
+def _left(step: Step) -> str:
+    indent = "  " if step.block else ""
+    return f"{indent}{step.client}: {step.operation}" if step.client else f"{indent}{step.operation}"
+
+
+class _Blocks:
+    """The blocks of steps that overlap: `together`, steps, `end`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.current = 0
+
+    def read(self, cursor: _Cursor, steps: Sequence[Step]) -> bool:
+        """Whether a line begins or ends a block."""
+        if cursor.accept("together" + END):
+            if self.current:
+                raise ScenarioError(cursor.place, "'end' of the block before another one begins", "together")
+            self._count += 1
+            self.current = self._count
+        elif cursor.accept("end" + END):
+            if not self.current or not steps or steps[-1].block != self.current:
+                raise ScenarioError(cursor.place, "steps between 'together' and 'end'", "none")
+            self._check(cursor.place, [step for step in steps if step.block == self.current])
+            self.current = 0
+        else:
+            return False
+        cursor.end()
+        return True
+
+    def _check(self, place: str, steps: Sequence[Step]) -> None:
+        clients = {step.client for step in steps}
+        for step in steps:
+            if isinstance(step.operation, Reopen | Clock):
+                raise ScenarioError(place, f"no '{step.operation.kind}' in a block, where calls overlap", "one")
+            if isinstance(step.operation, Cancel) and step.operation.client not in clients - {step.client}:
+                raise ScenarioError(
+                    place, "the cancelled client in the same block, as another one", step.operation.client
+                )
+            if isinstance(step.operation, Take) and step.operation.count == MAX_SEQUENCE_NR:
+                raise ScenarioError(place, "a number of events to take in a block, where more may always come", "all")
+
+    def check(self, place: str, steps: Sequence[Step]) -> None:
+        if self.current:
+            raise ScenarioError(place, "the 'end' of a block", "none")
+        if any(isinstance(step.operation, Cancel) and not step.block for step in steps):
+            raise ScenarioError(place, "'cancel' within a block only", "one outside")
 
 
 class _Head:
@@ -141,6 +217,8 @@ class _Head:
         self.level = "core"
         self.page_size: int | None = None
         self.private = False
+        self.one_handle = False
+        self.schedule: tuple[int, ...] | None = None
 
     def read(self, cursor: _Cursor) -> None:
         word = cursor.take(BARE_WORD, "a word")
@@ -153,6 +231,15 @@ class _Head:
             self.level = cursor.one_of(LEVELS)
         elif word == "page_size":
             self.page_size = cursor.number(1)
+        elif word == "one_handle":
+            self.one_handle = True
+        elif word == "schedule":
+            choices = [cursor.number()]
+            while cursor.text:
+                choices.append(cursor.number())
+            while choices and choices[-1] == 0:
+                choices.pop()
+            self.schedule = tuple(choices)
         else:
             self.private = True
         cursor.end()
@@ -217,15 +304,20 @@ class _Cursor:
 
 def _step(cursor: _Cursor) -> Step:
     client = ""
-    if cursor.peek(r"[a-z][a-z0-9]*(@[a-z0-9]+)?:"):
-        client = cursor.take(r"[a-z][a-z0-9]*(@[a-z0-9]+)?:", "a client").removesuffix(":")
+    if cursor.peek(f"{CLIENT}:"):
+        client = cursor.take(f"{CLIENT}:", "a client").removesuffix(":")
     word = cursor.one_of(tuple(_OPERATIONS))
     operation = _OPERATIONS[word](cursor)
     expected: tuple[str, ...] = ()
     if cursor.accept("->"):
-        expected = tuple(_expectation(operation, part.strip(), cursor) for part in cursor.rest().split("|"))
+        expected = tuple(_expectation(operation, part.strip(), cursor) for part in _alternatives(cursor.rest()))
     cursor.end()
     return Step(operation, client, expected)
+
+
+def _alternatives(text: str) -> list[str]:
+    """What stands between the bars, except bars within strings."""
+    return re.split(rf"\|(?=(?:{STRING}|[^\"])*$)", text)
 
 
 def _write(cursor: _Cursor) -> Write:
@@ -379,6 +471,38 @@ def _bounds(cursor: _Cursor) -> Bounds:
     return Bounds(numbers[1], times[1], numbers[0], times[0])
 
 
+QUERY_NAME = r"[a-z][a-z0-9]*(?![A-Za-z0-9_-])"
+
+
+def _query(cursor: _Cursor) -> Query:
+    name = _query_name(cursor)
+    if name == FOREIGN.name:
+        raise ScenarioError(cursor.place, "a name that is not 'foreign', which stands for a foreign offset", repr(name))
+    current = cursor.accept("current" + END)
+    found = cursor.one_of(SUBJECTS)
+    subject = next(one for one in SUBJECTS if one == found)
+    persistence_id, tag, window, after = "", "", (1, MAX_SEQUENCE_NR), None
+    if subject == "events by persistence id":
+        persistence_id = cursor.string("a persistence id")
+        if cursor.peek(r"-?\d|max|\.\."):
+            window = _window(cursor, 1, MAX_SEQUENCE_NR)
+    elif subject == "events by tag":
+        tag = cursor.string("a tag")
+    if subject in ("events by tag", "all events") and cursor.accept("after" + END):
+        source = _query_name(cursor)
+        after = Resume(source, cursor.number(1) if source != FOREIGN.name and cursor.peek(r"\d") else 0)
+    return Query(name, subject, current, persistence_id, *window, tag, after)
+
+
+def _query_name(cursor: _Cursor) -> str:
+    return cursor.take(QUERY_NAME, "the name of a query, such as f")
+
+
+def _take(cursor: _Cursor) -> Take:
+    name = _query_name(cursor)
+    return Take(name) if cursor.accept("all" + END) else Take(name, cursor.number(1, EVENTS_MAX))
+
+
 _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "write": _write,
     "replay": _replay,
@@ -386,8 +510,12 @@ _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "delete": _delete,
     "save": _save,
     "load": _load,
+    "query": _query,
+    "take": _take,
+    "close": lambda cursor: Close(_query_name(cursor)),
     "reopen": lambda _: Reopen(),
     "clock": lambda cursor: Clock(cursor.number(1)),
+    "cancel": lambda cursor: Cancel(cursor.take(CLIENT, "a client")),
 }
 
 _HAZARDS: dict[str, Callable[[_Cursor], Kind]] = {
@@ -444,14 +572,18 @@ _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
     LoadSnapshot: ("none", "invalid", "unreadable"),
     DeleteSnapshot: ("ok", "invalid"),
     DeleteSnapshots: ("ok", "invalid"),
+    Query: ("ok",),
+    Take: ("end", "pending", "closed", "invalid", "unreadable"),
+    Close: ("ok",),
     Reopen: ("ok",),
     Clock: (),
+    Cancel: (),
 }
 
 
 def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
     """An expectation in the form in which outcomes print themselves, so that the two compare as strings."""
-    words = _WORDS[type(operation)]
+    words = (*_WORDS[type(operation)], *(("cancelled",) if not isinstance(operation, Reopen | Clock | Cancel) else ()))
     if text in words:
         return text
     match operation:
@@ -466,6 +598,10 @@ def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
         case LoadSnapshot() if re.fullmatch(rf"{NUMBER}(\s+at\s+\d+)?", text):
             number, *at = text.split()
             return " ".join([shown_number(_number(number)), *at])
+        case Take():
+            taken = _taken(_Cursor(text, cursor.place), words)
+            if taken:
+                return taken
     raise ScenarioError(cursor.place, _expectable(operation, words), repr(text))
 
 
@@ -478,9 +614,43 @@ def _number(text: str) -> int:
 
 
 def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
-    numbers = {Replay: "numbers such as 1..3, 5", Highest: "a number", LoadSnapshot: "a number, or 13 at 1000"}
+    numbers = {
+        Replay: "numbers such as 1..3, 5",
+        Highest: "a number",
+        LoadSnapshot: "a number, or 13 at 1000",
+        Take: "events such as p 1..3, 5, q 1, end, or ids such as p, q, end",
+    }
     kinds = [*words, numbers[type(operation)]] if type(operation) in numbers else list(words)
     return f"after the arrow of '{operation.kind}': {' or '.join(kinds) or 'nothing'}"
+
+
+def _taken(cursor: _Cursor, words: tuple[str, ...]) -> str:
+    """`p 1..3, q 1, end` or `p, q, end` as outcomes print it; "" if it is neither."""
+    events: list[tuple[str, list[int]]] = []
+    ids: list[str] = []
+    ended = ""
+    while not ended:
+        word = re.match(rf"({'|'.join(words)})$", cursor.text)
+        if word:
+            ended = cursor.rest()
+            break
+        if not cursor.peek(NUMBER):
+            owner = cursor.string("a persistence id")
+            if not cursor.peek(NUMBER):
+                ids.append(owner)
+            elif not events or events[-1][0] != owner:
+                events.append((owner, []))
+        if cursor.peek(NUMBER):
+            if not events:
+                return ""
+            first, last = _runs(cursor.take(RUN, "a number"))[0]
+            events[-1][1].extend(range(first, last + 1))
+        if not cursor.accept(","):
+            break
+    if cursor.text or (events and ids) or any(not numbers for _, numbers in events):
+        return ""
+    runs = [f"{quoted(owner)} {shown_numbers(numbers)}" for owner, numbers in events]
+    return ", ".join([*runs, *map(quoted, sorted(ids)), *([ended] if ended else [])])
 
 
 def _runs(text: str) -> list[tuple[int, int]]:

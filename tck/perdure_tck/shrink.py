@@ -22,13 +22,15 @@ from .operations import (
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Replay,
     SaveSnapshot,
+    Take,
     Write,
     ids_of,
     renamed,
 )
-from .program import Program, Step
+from .program import Program, Step, without_loose_ends
 
 TRIES_MAX = 300
 PLAIN_IDS = ("p", "q", "r", "s")
@@ -40,13 +42,13 @@ Said = TypeVar("Said", bound=msgspec.Struct)
 Sized = TypeVar("Sized", Batch, SaveSnapshot)
 
 
-def shrink(program: Program, breaks: Callable[[Program], bool]) -> tuple[Program, int]:
+def shrink(program: Program, breaks: Callable[[Program], bool], tries_max: int = TRIES_MAX) -> tuple[Program, int]:
     """The smallest program found, and how many were tried. The last step, where the rule breaks, always stays."""
-    search = _Search(program, breaks)
-    while search.changed and search.tries < TRIES_MAX:
+    search = _Search(program, breaks, tries_max)
+    while search.changed and search.tries < tries_max:
         search.changed = False
         search.fewer_steps()
-        for simplify in (_smaller_writes, _plainer, _seen_sooner, _plainer_ids, _smaller_numbers):
+        for simplify in (_smaller_writes, _out_of_blocks, _plainer, _seen_sooner, _plainer_ids, _smaller_numbers):
             search.take_all(simplify)
     return search.best, search.tries
 
@@ -54,15 +56,16 @@ def shrink(program: Program, breaks: Callable[[Program], bool]) -> tuple[Program
 class _Search:
     """The best program so far, and what it cost to find it."""
 
-    def __init__(self, program: Program, breaks: Callable[[Program], bool]) -> None:
+    def __init__(self, program: Program, breaks: Callable[[Program], bool], tries_max: int) -> None:
         self.best = program
+        self._tries_max = tries_max
         self.tries = 1
         self.changed = True
         self._breaks = breaks
 
     def try_this(self, candidate: Program) -> bool:
         """Take a candidate if it still breaks the rule; False if it does not, or if the tries are used up."""
-        if self.tries >= TRIES_MAX or candidate == self.best:
+        if self.tries >= self._tries_max or candidate == self.best:
             return False
         self.tries += 1
         if not self._breaks(candidate):
@@ -78,7 +81,8 @@ class _Search:
             at = len(self.best.steps) - 1 - size
             while at > -size:
                 steps = self.best.steps
-                self.try_this(_with(self.best, (*steps[: max(at, 0)], *steps[at + size :])))
+                fewer = without_loose_ends((*steps[: max(at, 0)], *steps[at + size :]))
+                self.try_this(_with(self.best, fewer))
                 at -= size
             size //= 2
 
@@ -116,6 +120,17 @@ def _smaller_writes(program: Program) -> Iterator[Program]:
                         yield _with_step(program, at, Write((*batches[:place], *_cut(batch), *batches[place + 1 :])))
 
 
+def _out_of_blocks(program: Program) -> Iterator[Program]:
+    """With one step less in a block, before it or behind it: where it need not overlap, that is not the cause."""
+    steps = program.steps
+    for at, step in enumerate(steps):
+        begins = at == 0 or steps[at - 1].block != step.block
+        ends = at + 1 == len(steps) or steps[at + 1].block != step.block
+        if step.block and (begins or ends):
+            alone = msgspec.structs.replace(step, block=0)
+            yield _with(program, (*steps[:at], alone, *steps[at + 1 :]))
+
+
 def _cut(batch: Batch) -> Iterator[Batch]:
     for number in range(batch.first, batch.last + 1):
         yield msgspec.structs.replace(batch, first=number, last=number)
@@ -144,6 +159,10 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
         case SaveSnapshot():
             yield from _less_said(operation, SaveSnapshot(operation.persistence_id, operation.sequence_nr))
             yield from _shorter(operation)
+        case Query(name=name, subject=subject, persistence_id=persistence_id, tag=tag):
+            yield from _less_said(operation, Query(name, subject, True, persistence_id, tag=tag))
+        case Take(name=name):
+            yield from _less_said(operation, Take(name))
         case Highest(persistence_id=persistence_id):
             yield from _less_said(operation, Highest(persistence_id))
         case LoadSnapshot(bounds=bounds) | DeleteSnapshots(bounds=bounds):

@@ -15,15 +15,18 @@ import threading
 import time
 from collections.abc import Collection, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from perdure import Backend, Location, Storage
 
 from .model import START_OF_CLOCK
+from .scratch import scratch
 
 Result = TypeVar("Result")
 GRACE_S = 0.5
+REFRESH_INTERVAL_S = 0.01
+"""How soon a live query that polls notices what was written: shorter than an application would have it."""
 
 
 class KitFault(Exception):
@@ -70,6 +73,20 @@ class Pulse:
         return deadline is not None and time.monotonic() > deadline
 
 
+def watched(future: concurrent.futures.Future[Result], pulse: Pulse) -> Result:
+    """The result of what runs in another thread; `Silent` as soon as the pulse says that something is overdue."""
+    while True:
+        try:
+            return future.result(timeout=0.05)
+        except concurrent.futures.TimeoutError:
+            if future.done():  # in this very moment, or with a time-out of its own
+                return future.result()
+        if pulse.overdue:
+            pulse.given_up = True
+            future.cancel()
+            raise Silent(pulse.limit_s)
+
+
 class LoopThread:
     """An event loop in a daemon thread, which can be abandoned if something blocks it."""
 
@@ -89,23 +106,21 @@ class LoopThread:
 
     def run(self, work: Coroutine[Any, Any, Result], pulse: Pulse) -> Result:
         """The result of a coroutine; `Silent` as soon as the pulse says that an operation within it is overdue."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        while True:
-            try:
-                return future.result(timeout=0.05)
-            except concurrent.futures.TimeoutError:
-                if future.done():  # it has raised that itself, or has come to its end just now
-                    return future.result()
-            if pulse.overdue:
-                pulse.given_up = True
-                future.cancel()
-                raise Silent(pulse.limit_s)
+        return watched(asyncio.run_coroutine_threadsafe(work, self._loop), pulse)
 
     def stop(self) -> None:
         """End the loop if it still answers; a blocked one is left to its daemon thread."""
         with contextlib.suppress(RuntimeError):  # it has ended already
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(GRACE_S)
+
+
+class RunsLoop(Protocol):
+    """A thread in which an event loop runs coroutines."""
+
+    def run(self, work: Coroutine[Any, Any, Result], pulse: Pulse) -> Result: ...
+
+    def stop(self) -> None: ...
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -149,16 +164,25 @@ class Stage:
     `open_limit_s` bounds opening and closing. Call `close` when done; it removes the directory.
     """
 
-    def __init__(self, backend: Backend, page_size: int | None = None, open_limit_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        page_size: int | None = None,
+        open_limit_s: float = 60.0,
+        thread: RunsLoop | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        """`thread` is what runs the event loop; a thread of its own by default. A given directory is not removed."""
         self.backend = backend
         self.clock = ManualClock()
         self.pulse = Pulse()
-        self.directory = Path(tempfile.mkdtemp(prefix="perdure-"))
+        self._removes_directory = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="perdure-", dir=scratch()))
         self._open_limit_s = open_limit_s
         self._locations: dict[str, Location] = {}
         self._handles: dict[str, Handle] = {}
         self._page_size = page_size
-        self._thread = LoopThread()
+        self._thread = thread or LoopThread()
 
     @property
     def page_size(self) -> int:
@@ -205,7 +229,12 @@ class Stage:
 
     def _location(self, namespace: str) -> Location:
         if namespace not in self._locations:
-            location = Location(directory=self.directory, namespace=namespace or "perdure", clock=self.clock)
+            location = Location(
+                directory=self.directory,
+                namespace=namespace or "perdure",
+                refresh_interval_s=REFRESH_INTERVAL_S,
+                clock=self.clock,
+            )
             if self._page_size is not None:
                 location = msgspec.structs.replace(location, page_size=self._page_size)
             self._locations[namespace] = location
@@ -222,4 +251,5 @@ class Stage:
         finally:
             self.pulse.end()
             self._thread.stop()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            if self._removes_directory:
+                shutil.rmtree(self.directory, ignore_errors=True)

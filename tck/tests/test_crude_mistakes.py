@@ -18,6 +18,7 @@ from perdure import (
     AtomicWrite,
     Backend,
     Claims,
+    EventEnvelope,
     Location,
     Payload,
     PersistentRepr,
@@ -28,10 +29,12 @@ from perdure import (
     WriteRejected,
 )
 from perdure_tck.examiner import Examiner
+from perdure_tck.judge import unmet_claim
 from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program
 from perdure_zoo import ANIMALS
 from perdure_zoo._animal import Ward, WardJournal, WardSnapshots, caged
+from perdure_zoo._query_ward import WardQueries, caged_with_queries
 
 # ------------------------------------------------------------------------------------------------------------ journals
 
@@ -228,6 +231,45 @@ class ReplacesOddCharactersOfSnapshotIds(RenamingSnapshots):
         return "".join(one if one.isascii() and one.isalnum() else "_" for one in persistence_id)
 
 
+# ------------------------------------------------------------------------------------------------------------- queries
+
+
+class MissesTheLast(WardQueries):
+    """The last event and the last id are not there yet."""
+
+    def rows(self, subject: str) -> Sequence[EventEnvelope]:
+        return super().rows(subject)[:-1]
+
+    def ids(self) -> Iterable[str]:
+        return [*super().ids()][:-1]
+
+
+class LiveListsEnd(WardQueries):
+    async def list_ids(self, live: bool) -> AsyncIterator[str]:
+        async for persistence_id in super().list_ids(live=False):
+            yield persistence_id
+
+
+class NobodyIsToldOfClosing(WardQueries):
+    def close(self) -> None:
+        pass
+
+
+class ClosingWaitsForAnEvent(WardQueries):
+    """A query that waits cannot be cancelled."""
+
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        try:
+            async for row in super().feed(subject, behind, tag, live):
+                yield row
+        finally:
+            if live:
+                await self.shelf.changes.after(self.shelf.changes.count)
+
+
+QUERIES: Sequence[type[WardQueries]] = (MissesTheLast, LiveListsEnd, NobodyIsToldOfClosing, ClosingWaitsForAnEvent)
+
+
 @asynccontextmanager
 async def open_for_oneself(location: Location) -> AsyncIterator[Storage]:
     """Each handle has its own things."""
@@ -271,13 +313,18 @@ SNAPSHOTS: Sequence[type[WardSnapshots]] = (
 CRUDE: Sequence[Backend] = (
     *(caged(one.__name__, journal=one) for one in JOURNALS),
     *(caged(one.__name__, snapshots=one) for one in SNAPSHOTS),
+    *(caged_with_queries(one.__name__, one) for one in QUERIES),
     Backend("OpensForItself", open_for_oneself, Claims(survives_close=True, shared=True)),
 )
 
 
 def catches(program: Program, backend: Backend) -> bool:
     """Whether a program convicts a backend by one of its own rules; a field that it only passes by does not count."""
+    if unmet_claim(program, backend.claims):
+        return False
     with Examiner(backend, operation_limit_s=1.0) as examiner:
+        if examiner.offers().lacking(program):
+            return False  # whoever has no queries fails on each of them, and that proves nothing
         return any({*one.rules} & {*program.rules} for one in examiner.try_alone(program).deviations)
 
 

@@ -19,14 +19,17 @@ from perdure_tck.engine import GENERATED, SEED, Request, conduct
 from perdure_tck.examiner import Examiner
 from perdure_tck.generation import CODE_SIZE, HEAD_SIZE, ID_FAMILIES, MOODS, SIZE, decode, programs, within
 from perdure_tck.judge import FULL_CLAIMS, disagreement, unmet_claim
+from perdure_tck.offers import Offers
 from perdure_tck.operations import (
     JOURNAL_OPERATIONS,
+    QUERY_OPERATIONS,
     SNAPSHOT_OPERATIONS,
     Batch,
     Bounds,
     Clock,
     DeleteSnapshot,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
     SaveSnapshot,
@@ -37,7 +40,7 @@ from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program, Step
 from perdure_tck.scenario_text import parse, show
 
-DIGEST = "72473b3e11fa56f4"
+DIGEST = "6aacd9b110de2a69"
 """Of the first 50 programs of the gate. Whoever changes what is generated renews it, and measures again how soon the
 zoo is found (`docs/power.md`)."""
 
@@ -83,7 +86,7 @@ def test_a_generated_program_is_read_back_from_its_text() -> None:
 
 def test_every_kind_of_operation_and_every_mood_is_in_the_gate() -> None:
     kinds = Counter(type(step.operation) for program in gate() for step in program.steps)
-    assert kinds.keys() == {*JOURNAL_OPERATIONS, *SNAPSHOT_OPERATIONS, Reopen, Clock}
+    assert kinds.keys() == {*JOURNAL_OPERATIONS, *SNAPSHOT_OPERATIONS, *QUERY_OPERATIONS, Reopen, Clock}
     assert min(kinds.values()) > 100
     assert len(MOODS) == 64
     clients = {step.client for program in gate() for step in program.steps}
@@ -93,7 +96,7 @@ def test_every_kind_of_operation_and_every_mood_is_in_the_gate() -> None:
 def test_every_count_of_coverage_is_reached_within_the_gate() -> None:
     coverage: Counter[str] = Counter()
     with Examiner(memory) as examiner:
-        for program in gate()[:400]:
+        for program in [*gate()[:400], *(one for one in gate()[400:] if one.uses_queries)]:
             coverage.update(examiner.examine(program).coverage)
     assert {count for count in COUNTS if coverage[count] < 20} == set()
 
@@ -134,7 +137,7 @@ def test_what_hurts_is_in_the_gate() -> None:
 
 def test_a_backend_that_promises_everything_is_asked_everything() -> None:
     for program in gate()[:200]:
-        assert within(program, FULL_CLAIMS, journal=True, snapshots=True) == program
+        assert within(program, FULL_CLAIMS, *Offers()) == program
         assert disagreement(program) == ""
 
 
@@ -151,14 +154,20 @@ def test_a_backend_that_promises_everything_is_asked_everything() -> None:
 )
 def test_whoever_promises_less_is_asked_what_can_be_asked_of_him(claims: Claims) -> None:
     for program in gate()[:200]:
-        assert unmet_claim(within(program, claims, journal=True, snapshots=True), claims) == ""
+        assert unmet_claim(within(program, claims, *Offers()), claims) == ""
 
 
 def test_steps_are_left_out_for_want_of_a_store_or_of_a_claim() -> None:
     for program in gate()[:200]:
         assert not within(program, FULL_CLAIMS, journal=False, snapshots=True).uses_journal
         assert not within(program, FULL_CLAIMS, journal=True, snapshots=False).uses_snapshots
-        asked = within(program, Claims(), journal=True, snapshots=True)
+        assert not within(program, FULL_CLAIMS, journal=True, snapshots=True).uses_queries
+        some = within(program, FULL_CLAIMS, True, True, {"current_all_events"})
+        assert {one.operation.method for one in some.steps if isinstance(one.operation, Query)} <= {
+            "current_all_events"
+        }
+        asked = within(program, Claims(), *Offers())
+        assert not any(isinstance(one.operation, Query) and not one.operation.current for one in asked.steps)
         assert not any(isinstance(step.operation, Reopen) for step in asked.steps)
         assert {step.client for step in asked.steps} <= {"", "b@other"}
 

@@ -14,6 +14,7 @@ from perdure_memory import backend as memory
 from perdure_tck.engine import Request, conduct
 from perdure_tck.examiner import Examiner, Finding
 from perdure_tck.lanes import FEW, Lanes, Work, _Lane
+from perdure_tck.offers import Offers
 from perdure_tck.stage import KitFault
 
 LANE = "perdure_tck.lanes"
@@ -77,8 +78,7 @@ def work(words: str, claims: Claims = memory.claims, count: int = COUNT) -> Work
         claims=claims,
         operation_limit_s=5.0,
         open_limit_s=60.0,
-        journal=True,
-        snapshots=True,
+        offers=Offers(),
     )
 
 

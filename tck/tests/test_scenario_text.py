@@ -13,19 +13,24 @@ from perdure_tck.operations import (
     Batch,
     Bounds,
     Clock,
+    Close,
     Content,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
     Highest,
     LoadSnapshot,
+    Query,
     Reopen,
     Replay,
+    Resume,
     SaveSnapshot,
+    Take,
     Write,
 )
 from perdure_tck.packs import digest
-from perdure_tck.program import Program, Step
+from perdure_tck.program import Program, Step, without_loose_ends
+from perdure_tck.query_operations import FOREIGN
 from perdure_tck.scenario_text import ScenarioError, parse, read_scenario, show
 
 # --------------------------------------------------------------------------------------------------- without loss
@@ -121,6 +126,8 @@ bounds = st.builds(
     min_sequence_nr=signed,
     min_timestamp=signed,
 )
+names = st.sampled_from(["f", "g2"])
+resumes = st.none() | st.builds(Resume, names, st.integers(0, 3)) | st.just(FOREIGN)
 operations = st.one_of(
     st.builds(Write, st.lists(batches() | plain, max_size=4).map(tuple)),
     st.builds(Replay, ids, signed, signed, signed),
@@ -130,6 +137,12 @@ operations = st.one_of(
     st.builds(LoadSnapshot, ids, bounds),
     st.builds(DeleteSnapshot, ids, st.just(0) | numbers, times),
     st.builds(DeleteSnapshots, ids, bounds),
+    st.builds(Query, names, st.just("persistence ids"), st.booleans()),
+    st.builds(Query, names, st.just("events by persistence id"), st.booleans(), ids, signed, signed),
+    st.builds(Query, names, st.just("events by tag"), st.booleans(), tag=texts, after=resumes),
+    st.builds(Query, names, st.just("all events"), st.booleans(), after=resumes),
+    st.builds(Take, names, st.integers(1, 9) | st.just(MAX_SEQUENCE_NR)),
+    st.builds(Close, names),
     st.just(Reopen()),
     st.builds(Clock, st.integers(1, MAX_TIMESTAMP)),
 )
@@ -142,6 +155,18 @@ EXPECTED = {
     LoadSnapshot: ["none", "13", "13 at 1000", "max at 5", "invalid", "unreadable"],
     DeleteSnapshot: ["ok", "invalid"],
     DeleteSnapshots: ["ok", "invalid"],
+    Query: ["ok"],
+    Take: [
+        "end",
+        "p 1..3, 5, q 1, end",
+        '"end" 1, pending',
+        "p",
+        '"p|q", r, end',
+        "closed",
+        "invalid",
+        "p 1, unreadable",
+    ],
+    Close: ["ok"],
     Reopen: ["ok"],
     Clock: [],
 }
@@ -160,7 +185,7 @@ programs = st.builds(
     name=st.just("generated"),
     prose=st.sampled_from(["", "One line.", "Two lines,\nthe second is shorter.", "rules J-01\n\nwrite p 1 -> ok"]),
     rules=st.sampled_from([("J-01",), ("J-42", "S-123")]),
-    steps=st.lists(steps(), min_size=1, max_size=4).map(tuple),
+    steps=st.lists(steps(), min_size=1, max_size=6).map(tuple).map(without_loose_ends).filter(bool),
     level=st.sampled_from(["core", "full"]),
     page_size=st.none() | st.integers(1, 9),
     private=st.booleans(),
@@ -186,6 +211,10 @@ def test_every_hurtful_text_works_wherever_a_text_may_stand(text: str) -> None:
         LoadSnapshot(text, Bounds(5)),
         DeleteSnapshot(text, 3),
         DeleteSnapshots(text),
+        Query("f", "events by persistence id", False, text, 2),
+        Query("g", "events by tag", True, tag=text, after=Resume("f")),
+        Take("g"),
+        Close("f"),
     )
     program = Program("hurtful", "", ("J-01",), tuple(map(Step, operations)))
     assert parse(show(program), "hurtful") == program
@@ -205,7 +234,12 @@ def test_the_digest_changes_with_every_step() -> None:
 # ------------------------------------------------------------------------------------------------ what cannot be read
 
 BAD_LINES = [
-    ("wite p 1", "expected write or replay or highest or delete or save or load or reopen or clock, found 'wite p 1'"),
+    (
+        "wite p 1",
+        "expected write or replay or highest or delete or save or load or query or take or close or reopen or clock "
+        "or cancel, "
+        "found 'wite p 1'",
+    ),
     ("rules J-02", "expected write or"),  # the head is over once an operation has been read
     ("write", "expected a persistence id, found the end of the line"),
     ("write 1", "expected a persistence id"),
@@ -232,6 +266,29 @@ BAD_LINES = [
     (r'write "\x" 1', "expected a persistence id"),
     ('write "a\tb" 1', "expected a persistence id"),
     ("write nothing, p 1", "expected the end of the line"),
+    ("query", "expected the name of a query, such as f"),
+    ("query F all events", "expected the name of a query, such as f"),
+    ("query foreign all events", "expected a name that is not 'foreign'"),
+    ("query f everything", "expected persistence ids or events by persistence id or events by tag or all events"),
+    ("query f current", "expected persistence ids or events by persistence id"),
+    ("query f events by tag", "expected a tag, found the end of the line"),
+    ("query f events by persistence id", "expected a persistence id"),
+    ("query f events by persistence id p 2", "expected '..'"),
+    ("query f persistence ids after f", "expected the end of the line"),
+    ("query f all events after", "expected the name of a query"),
+    ("query f all events after g", "expected the name of a query that is open, found 'query f all events after g'"),
+    ("take f 1", "expected the name of a query that is open, found 'take f 1'"),
+    ("close f", "expected the name of a query that is open, found 'close f'"),
+    ("take f", "expected a whole number or max"),
+    ("take f 0", "expected a number of 1 or more"),
+    (
+        "take f 1 -> 1..3",
+        "expected after the arrow of 'take': end or pending or closed or invalid or unreadable or events",
+    ),
+    ("take f 1 -> p 3..1", "expected after the arrow of 'take'"),
+    ("take f 1 -> p 1, q", "expected after the arrow of 'take'"),
+    ("take f 1 -> end, p 1", "expected after the arrow of 'take'"),
+    ("take f 1 -> p,", "expected a persistence id, found the end of the line"),
     ("write p 1 -> okay", "expected after the arrow of 'write': ok or rejected or conflict"),
     ("write p 1 ->", "expected after the arrow of 'write'"),
     ("write p 1 -> ok |", "expected after the arrow of 'write'"),
@@ -357,7 +414,7 @@ def test_a_prefix_stands_before_every_id_but_the_empty_one(program: Program, pre
                 assert [prefix + one.persistence_id for one in old] == [
                     one.persistence_id for one in after.operation.batches
                 ]
-            case Reopen() | Clock():
+            case Reopen() | Clock() | Take() | Close():
                 assert after == before
             case operation:
                 assert after.operation.persistence_id == (

@@ -38,6 +38,7 @@ STEPS_MAX = 8
 WIDE = {
     "first_instead_of_newest": "a load without bounds is how every scenario looks at what is there",
     "newest_by_seconds": "on a clock that stands still, all snapshots are of one second",
+    "events_by_tag_have_no_id": "an event without its id is nobody's: no scenario finds one by a tag",
 }
 """The animals that fall on more rules, and why that says nothing against the rules."""
 
@@ -81,7 +82,9 @@ def test_an_animal_is_caught_by_a_rule_that_names_its_cause(animal: Animal) -> N
 def test_an_animal_does_not_fall_on_everything(animal: Animal) -> None:
     fallen = violated(animal.name)
     assert (len(fallen) > FALLS_MAX) == (animal.name in WIDE), f"{animal.name} falls on {[*fallen]}"
-    assert all(result.word in (Word.VIOLATED, Word.CONFORMS, Word.UNPROVEN) for result in run_of(animal.name).rules)
+    judged_words = Word.VIOLATED, Word.CONFORMS, Word.UNPROVEN
+    others = {result.reason for result in run_of(animal.name).rules if result.word not in judged_words}
+    assert others <= {"the backend offers no queries"}  # the animals of the two stores have none
 
 
 @each_animal

@@ -37,8 +37,12 @@ AT_REMOVEDIR = 0x200
 RENAME_EXCHANGE = 2
 RWF_DSYNC, RWF_SYNC, RWF_APPEND = 2, 4, 0x10
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE, FALLOC_ZERO, FALLOC_INSERT = 1, 2, 8, 0x10, 0x20
-FULL_SYNC = os.O_SYNC & ~os.O_DSYNC
+O_DSYNC = getattr(os, "O_DSYNC", 0)  # as the next one not on Windows, where this is only imported
+FULL_SYNC = getattr(os, "O_SYNC", 0) & ~O_DSYNC
 HIGHEST = (1 << 64) - 1
+
+Identity = tuple[int, int]
+"""A file whatever it is called: its device and its number there."""
 
 Stamp = tuple[int, int]
 """The step under way, and how many acknowledgements were received."""
@@ -81,10 +85,11 @@ class Calls:
         self._root = root
         self._stamp = stamp
         self.given_up: GivenUp | None = None
-        self.mapped: dict[tuple[int, int], str] = {}
-        """Files that were mapped to be changed in memory, by device and number."""
+        self.mapped: set[str] = set()
+        """Files that were mapped to be changed in memory."""
 
-        self._synced: set[tuple[int, int]] = set()
+        self._mapped: dict[Identity, str] = {}
+        self._synced: set[Identity] = set()
 
     def give_up(self, reason: Reason, detail: str) -> None:
         self.given_up = self.given_up or GivenUp(reason, detail)
@@ -136,7 +141,7 @@ class Calls:
         def finish(written: int) -> Iterator[AnyCall]:
             if written:
                 yield Wrote(*stamp, file.path, start, file.content(start, written))
-            if written and (opened & os.O_DSYNC or flags & (RWF_DSYNC | RWF_SYNC)):
+            if written and (opened & O_DSYNC or flags & (RWF_DSYNC | RWF_SYNC)):
                 full = opened & FULL_SYNC or flags & RWF_SYNC
                 yield self._sync_of(file, not full, stamp)
 
@@ -210,7 +215,7 @@ class Calls:
         status = file.status()
         if stat.S_ISDIR(status.st_mode):
             return SyncedDirectory(*stamp, file.path)
-        self._synced.add((status.st_dev, status.st_ino))
+        self._synced.add(identity_of(status))
         self._doubt_mapped()
         return Synced(*stamp, file.path, data_only)
 
@@ -248,12 +253,23 @@ class Calls:
         stamp = self._stamp()
         if not os.path.lexists(full):
             creates = bool(flags & os.O_CREAT)
-            return Attempt(lambda _: [Created(*stamp, path)], "create") if creates else None
+            return self._creating(full, Created(*stamp, path)) if creates else None
         if flags & os.O_CREAT and flags & os.O_EXCL:
             return None
         if flags & os.O_TRUNC and os.path.isfile(full) and os.path.getsize(full):
             return Attempt(lambda _: [Truncated(*stamp, path, 0)], "truncate")
         return Attempt(lambda _: [], "open")
+
+    def _creating(self, full: str, call: Created) -> Attempt:
+        """A new file may get the number of one that is gone."""
+
+        def finish(_: int) -> Iterable[AnyCall]:
+            identity = identity_of(os.stat(full))
+            self._synced.discard(identity)
+            self._mapped.pop(identity, None)
+            return [call]
+
+        return Attempt(finish, "create")
 
     def _mkdir(self, entry: Entry) -> Attempt | None:
         full, path = self._name(entry, 0 if entry.name == "mkdirat" else None, 1 if entry.name == "mkdirat" else 0)
@@ -338,7 +354,8 @@ class Calls:
         status = file.status()
 
         def finish(_: int) -> Sequence[AnyCall]:
-            self.mapped[status.st_dev, status.st_ino] = file.path
+            self.mapped.add(file.path)
+            self._mapped[identity_of(status)] = file.path
             self._doubt_mapped()
             return ()
 
@@ -346,14 +363,18 @@ class Calls:
 
     def _doubt_mapped(self) -> None:
         """A file that is changed in memory and also synced is one that must survive, and we have not seen all of it."""
-        for identity in self._synced & self.mapped.keys():
-            self.give_up("mmap", f"{self.mapped[identity]} is mapped to be changed in memory, and is synced")
+        for identity in self._synced & self._mapped.keys():
+            self.give_up("mmap", f"{self._mapped[identity]} is mapped to be changed in memory, and is synced")
 
     def _sync_map(self, entry: Entry) -> Attempt | None:
         path = mapped_at(entry.tid, entry.arguments[0])
         if path is None or self._root.relative(path) is None:
             return None
         return self._worthless("mmap", f"{self._root.relative(path)} is changed in memory and synced by msync")
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
 
 
 def buffers(entry: Entry) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ import msgspec
 from perdure_tck.stage import KitFault
 
 from ..crew import Worker, worker_command
-from ..submission import submitting_command
+from ..submission import submission, submitting_command
 from ..tasks import AnyReport, Closing, Completed, Invoked, NotReady, Run, Words
 from ..trace import Trace
 from ._calls import Calls
@@ -104,8 +104,8 @@ def record(
     Raises `KitFault` if the backend cannot be loaded, and `RecordingRefused` where processes cannot be traced.
     """
 
-    def start(program: bytes) -> Worker:
-        return Worker(lambda pipes: worker_command(words, pipes, program.hex()), environment)
+    def start(submission: str) -> Worker:
+        return Worker(lambda pipes: worker_command(words, pipes, submission), environment)
 
     recording = _recorded(start, run.directory, run, Faults(injections, capacity), limit_s)
     for report in recording.reports:
@@ -123,13 +123,13 @@ def record_command(
 ) -> Recording:
     """Run any command and record what it does to a directory. It tells nothing, so every call has step 0."""
 
-    def start(program: bytes) -> Worker:
-        return Worker(lambda _: submitting_command(program, command))
+    def start(submission: str) -> Worker:
+        return Worker(lambda _: submitting_command(submission, command))
 
     return _recorded(start, directory, None, Faults(injections, capacity), limit_s)
 
 
-Start = Callable[[bytes], Worker]
+Start = Callable[[str], Worker]
 
 
 class _Box:
@@ -147,7 +147,7 @@ class _Box:
 
     def _trace(self) -> None:
         try:
-            worker = self._start(filter_for(self._machine))
+            worker = self._start(submission(filter_for(self._machine)))
             self._process = os.pidfd_open(worker.pid)
             self._hearing.worker = worker
             self.tracer = Tracer(self._machine, worker.pid, self.root, self.calls, self.faults)
@@ -221,10 +221,10 @@ def _result(box: _Box, hearing: Hearing, before: dict[str, bytes], silent: bool)
     worker, tracer = hearing.worker, box.tracer
     assert worker is not None, "there was no error, so there is a worker"
     assert tracer is not None
-    if not tracer.submitted and not any(isinstance(report, NotReady) for report in hearing.reports):
+    if not (tracer.submitted or silent) and not any(isinstance(report, NotReady) for report in hearing.reports):
         raise RecordingRefused(worker.said() or "the process ended before it could be traced")
     trace = Trace(before, tuple(tracer.trace))
-    mapped = tuple(sorted(set(box.calls.mapped.values())))
+    mapped = tuple(sorted(box.calls.mapped))
     _check(trace, box, frozenset(mapped))
     return Recording(
         msgspec.structs.replace(trace, given_up=box.calls.given_up),

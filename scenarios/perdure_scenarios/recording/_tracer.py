@@ -25,7 +25,7 @@ from ._ptrace import CONT, SYSCALL, Registers
 from .faults import AnyFault, Fail, Faults, Kill, Lie, Short
 
 WALL, WNOTHREAD = 0x40000000, 0x20000000
-SYSCALL_STOP = signal.SIGTRAP | 0x80
+SYSCALL_STOP = 5 | 0x80  # SIGTRAP, which Windows does not name
 
 
 class Flight(msgspec.Struct):

@@ -97,13 +97,24 @@ def _program(name: str, folders: Iterable[Path]) -> Program:
     raise Usage(f"no scenario {name!r}: neither a file nor installed; 'perdure explain RULE' names those of a rule")
 
 
+def _told_of_runs(trial: Trial) -> str:
+    """How the calls that overlap were ordered in the run that is shown."""
+    runs = f"run {trial.runs}" if trial.runs > 1 else "one run"
+    if trial.program.schedule is None:
+        return f"{runs} on a real event loop; the order of overlapping calls (┃) is not chosen"
+    return f"{runs} on a simulated event loop; schedule {' '.join(map(str, trial.program.schedule)) or '0'}"
+
+
 def _show(program: Program, trial: Trial) -> None:
     wrong = {deviation.number: deviation for deviation in trial.deviations}
     width = max(len(str(step.operation)) for step in program.steps)
+    if program.overlaps:
+        click.echo(_told_of_runs(trial))
     for number, (step, seen) in enumerate(zip(program.steps, trial.execution.observations, strict=False), 1):
         client = f"{step.client}: " if step.client else ""
         deviation = wrong.get(number)
         observed = trial.told(deviation.observed if deviation else str(seen.outcome))
+        client = f"┃ {client}" if step.block else client
         line = f"{number:>3}  {client}{step.operation!s:<{min(width, 60)}}  {observed}"
         click.echo(f"{line}   ✗ allowed: {trial.told(deviation.allowed)}" if deviation else line)
     rules = sorted({rule for deviation in trial.deviations for rule in deviation.rules})

@@ -20,6 +20,7 @@ from ..examiner import Examiner
 from ..failure_text import block
 from ..finds import violated
 from ..judge import unmet_claim
+from ..offers import Offers
 from ..own_scenarios import with_own
 from ..packs import installed_programs
 from ..program import Program
@@ -68,6 +69,7 @@ class Session:
         self._limit_s = limit_s
         self._claims = self.conformance.claims_of(self.backend.claims)
         self._examiner: Examiner | None = None
+        self._offers: Offers | None = None
         self._run: Run | None = None
 
     def parameters(self, name: str) -> list[object]:
@@ -87,6 +89,12 @@ class Session:
         if not case.rule.binds(self._claims):
             return case.rule.claim
         return unmet_claim(case.program, self._claims)
+
+    def lacking(self, case: Case) -> str:
+        """What the case needs and the backend does not offer, or ""."""
+        if self._offers is None:
+            self._offers = self._examining().offers()
+        return self._offers.lacking(case.program)
 
     def violations(self, case: Case) -> list[str]:
         """What one program found against its rule, or against a rule of a single field, each as a block."""

@@ -24,6 +24,9 @@ def test_scenario(perdure_session: Session, perdure_case: Case, request: pytest.
     unmet = perdure_session.unmet_claim(perdure_case)
     if unmet:
         pytest.skip(f"UNSUPPORTED: {unmet} is not claimed")
+    lacking = perdure_session.lacking(perdure_case)
+    if lacking:
+        pytest.skip(f"UNSUPPORTED: the backend offers no {lacking}")
     violations = perdure_session.violations(perdure_case)
     if violations:
         raise RuleViolated("\n\n".join(violations))
