@@ -236,7 +236,8 @@ def test_the_digest_changes_with_every_step() -> None:
 BAD_LINES = [
     (
         "wite p 1",
-        "expected write or replay or highest or delete or save or load or query or take or close or reopen or clock, "
+        "expected write or replay or highest or delete or save or load or query or take or close or reopen or clock "
+        "or cancel, "
         "found 'wite p 1'",
     ),
     ("rules J-02", "expected write or"),  # the head is over once an operation has been read
