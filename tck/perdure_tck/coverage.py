@@ -25,7 +25,20 @@ from .operations import (
 from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Number, Taken, TakenIds
 from .program import Step
 
+OVERLAP_COUNTS = (
+    "interleavings",
+    "schedules",
+    "real_runs",
+    "overlaps",
+    "contended",
+    "cancelled",
+    "looks",
+)
+"""Of programs with overlapping steps only, see `overlap`: how often one was run with its calls in another order, and
+whether a schedule was chosen for that or the run was left to a real event loop."""
+
 COUNTS = (
+    *OVERLAP_COUNTS,
     "writes",
     "rejections",
     "conflicts",
@@ -64,16 +77,7 @@ COUNTS = (
     "refused_queries",
     "closed_takes",
     "closes",
-    "interleavings",
-    "schedules",
-    "real_runs",
-    "overlaps",
-    "contended",
-    "cancelled",
-    "looks",
 )
-"""From `interleavings` on of overlapping calls only, see `overlap`: how often a program was run with its calls in
-another order, and whether a schedule was chosen for that or the run was left to a real event loop."""
 
 STRUCK = (
     "kills",

@@ -35,11 +35,11 @@ from .zoo import BrokenZoo, diagnoses, installed_animals
 GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
 """How many generated programs the gate runs at each level: of core, 100 000 operations."""
 
-OVERLAPPING: Mapping[str, int] = {"core": 240, "full": 2_400}
-"""How many of them have overlapping steps, besides: each runs under one schedule."""
+OVERLAPPING_SHARE = 10
+"""For every tenth of them, one more with overlapping steps, under one schedule."""
 
 ON_REAL_LOOP_SHARE = 4
-"""Of these every fourth, where a backend cannot run on a simulated event loop: there each takes ten times as long."""
+"""Of those every fourth, where a backend cannot run on a simulated event loop: there each takes ten times as long."""
 
 SEED = 2026
 
@@ -231,7 +231,7 @@ def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callabl
 
 def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidence) -> None:
     """Generated programs with overlapping steps, until enough deviated."""
-    count = 0 if request.rules or not request.generated else OVERLAPPING[request.level]
+    count = 0 if request.rules else request.generated // OVERLAPPING_SHARE
     if count and examiner.overlaps.not_simulated:
         count //= ON_REAL_LOOP_SHARE
     programs = overlap_generation.programs(SEED, count)

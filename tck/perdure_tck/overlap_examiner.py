@@ -29,6 +29,7 @@ from .overlap_runner import real, simulated
 from .program import Program, Step
 from .runner import Limits
 from .scenario_text import show
+from .scratch import scratch
 from .shrink import TRIES_MAX, shrink
 from .simulation import Choose, Schedule, SimulatedThread, following, schedules
 from .stage import KitFault, Pulse, Result, Silent, Stage
@@ -241,7 +242,7 @@ class OverlapExaminer:
         """The directory of the run before, if it was left empty: to make one takes as long as a run in memory."""
         if self._directory is None or any(self._directory.iterdir()):
             self._remove_directory()
-            self._directory = Path(tempfile.mkdtemp(prefix="perdure-"))
+            self._directory = Path(tempfile.mkdtemp(prefix="perdure-", dir=scratch()))
         return self._directory
 
     def _remove_directory(self) -> None:

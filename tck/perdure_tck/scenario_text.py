@@ -583,7 +583,9 @@ _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
 
 def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
     """An expectation in the form in which outcomes print themselves, so that the two compare as strings."""
-    words = (*_WORDS[type(operation)], *(("cancelled",) if not isinstance(operation, Reopen | Clock | Cancel) else ()))
+    words = _WORDS[type(operation)]
+    if text == "cancelled" and not isinstance(operation, Reopen | Clock | Cancel):
+        return text
     if text in words:
         return text
     match operation:

@@ -13,9 +13,9 @@ import pytest
 from perdure import Claims
 from perdure_memory import backend as memory
 from perdure_tck import generation
-from perdure_tck.coverage import COUNTS
+from perdure_tck.coverage import COUNTS, OVERLAP_COUNTS
 from perdure_tck.document import Run
-from perdure_tck.engine import GENERATED, SEED, Request, conduct
+from perdure_tck.engine import GENERATED, OVERLAPPING_SHARE, SEED, Request, conduct
 from perdure_tck.examiner import Examiner
 from perdure_tck.generation import CODE_SIZE, HEAD_SIZE, ID_FAMILIES, MOODS, SIZE, decode, programs, within
 from perdure_tck.judge import FULL_CLAIMS, disagreement, unmet_claim
@@ -98,7 +98,7 @@ def test_every_count_of_coverage_is_reached_within_the_gate() -> None:
     with Examiner(memory) as examiner:
         for program in [*gate()[:400], *(one for one in gate()[400:] if one.uses_queries)]:
             coverage.update(examiner.examine(program).coverage)
-    assert {count for count in COUNTS if coverage[count] < 20} == set()
+    assert {count for count in set(COUNTS) - set(OVERLAP_COUNTS) if coverage[count] < 20} == set()
 
 
 @pytest.mark.parametrize("family", ID_FAMILIES, ids=lambda family: repr(family)[:30])
@@ -220,5 +220,5 @@ def test_two_runs_give_the_same_document_but_for_times() -> None:
         return msgspec.json.encode((header, run.rules, run.awaiting, run.faults, footer))
 
     one = conducted()
-    assert one.footer.generated == 200
+    assert one.footer.generated == 200 + 200 // OVERLAPPING_SHARE
     assert timeless(one) == timeless(conducted())
