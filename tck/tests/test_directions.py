@@ -24,7 +24,7 @@ ALLOWED = {
 }
 """What of this project each package may import, besides itself."""
 
-FOREIGN = {"perdure": {"msgspec"}, "perdure_memory": {"msgspec"}, "perdure_sqlite": {"msgspec"}}
+FOREIGN = {"perdure": {"msgspec", "google"}, "perdure_memory": {"msgspec"}, "perdure_sqlite": {"msgspec"}}
 """What else the packages may import that applications install; the kit and the reports have extras of their own."""
 
 
