@@ -1,4 +1,4 @@
-"""JSON for what msgspec knows: dataclasses, `msgspec.Struct`, enums, NamedTuples, TypedDicts and plain values.
+"""JSON for what msgspec knows: dataclasses, `msgspec.Struct`, enums, NamedTuples and plain values.
 
 A type is stored under a name of its own choice, so that it may move and be renamed; `#2` behind the name is the version
 of its shape. Every value is read back before its bytes are let go. What would not come back equal (a NaN, a tuple where
@@ -31,7 +31,7 @@ class JsonType(msgspec.Struct, frozen=True):
     `migrate` then turns what older versions stored into what the newest one would have.
     """
 
-    kind: Any
+    kind: type
     name: str
     version: int = 1
     migrate: Migrate | None = None
@@ -46,9 +46,11 @@ class JsonType(msgspec.Struct, frozen=True):
                 f"version {self.version} of {self.name!r} is wrong: versions begin at 1, "
                 f"and a later one needs `migrate` for what older ones stored"
             )
-        if isinstance(msgspec.inspect.type_info(self.kind), msgspec.inspect.CustomType):
+        if not isinstance(self.kind, type) or isinstance(
+            msgspec.inspect.type_info(self.kind), msgspec.inspect.CustomType
+        ):
             raise ValueError(f"msgspec cannot read {self.kind!r}; make it a dataclass, or bind a serializer to it")
-        if self.kind.__eq__ is object.__eq__ and not issubclass(self.kind, Enum):
+        if not _has_equality(self.kind):
             raise ValueError(f"{self.kind!r} has no equality to check by that it comes back; define it with eq=True")
 
     @property
@@ -77,7 +79,7 @@ class JsonSerializer:
             self._add_decoders(one)
 
     def _add_decoders(self, one: JsonType) -> None:
-        decode = msgspec.json.Decoder(one.kind).decode
+        decode: Callable[[bytes], object] = msgspec.json.Decoder(one.kind).decode
         for name in one.names:
             for version, manifest in _manifests(name, one.version):
                 if manifest in self._decoders:
@@ -119,6 +121,12 @@ class JsonSerializer:
                 return f"version {version} is not one of {name!r} (1 to {one.version}); was a newer program here?"
         known = ", ".join(sorted(self._decoders))
         return f"no type has this name; known: {known}; add JsonType(its type, {name!r}), or the name to the aliases"
+
+
+def _has_equality(kind: type) -> bool:
+    if issubclass(kind, msgspec.Struct):
+        return bool(kind.__struct_config__.eq)
+    return kind.__eq__ is not object.__eq__ or issubclass(kind, Enum)
 
 
 def _manifest(name: str, version: int) -> str:

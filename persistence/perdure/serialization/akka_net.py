@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
+from .._arguments import MAX_TIMESTAMP, check_number
 from .._events import AtomicWrite, Payload, PersistentRepr
 from . import persistence_pb2 as messages
 
@@ -118,7 +119,7 @@ def _event_message(event: PersistentRepr) -> messages.PersistentMessage:
         persistenceId=event.persistence_id,
         manifest=event.manifest,
         writerGuid=event.writer_uuid,
-        timestamp=event.timestamp and event.timestamp // _NANOSECONDS_IN_A_TICK + TICKS_AT_UNIX_EPOCH,
+        timestamp=_ticks_of(event.timestamp),
         metadata=None if event.metadata is None else _payload_message(event.metadata),
     )
 
@@ -134,9 +135,26 @@ def _event_of(message: messages.PersistentMessage) -> PersistentRepr:
         _payload_of(message.payload),
         message.manifest,
         message.writerGuid,
-        message.timestamp and (message.timestamp - TICKS_AT_UNIX_EPOCH) * _NANOSECONDS_IN_A_TICK,
+        _timestamp_of(message),
         metadata=_payload_of(message.metadata) if message.HasField("metadata") else None,
     )
+
+
+def _ticks_of(timestamp: int) -> int:
+    """0 stands for none on both sides."""
+    if not timestamp:
+        return 0
+    check_number("timestamp", timestamp, -MAX_TIMESTAMP, MAX_TIMESTAMP)
+    return timestamp // _NANOSECONDS_IN_A_TICK + TICKS_AT_UNIX_EPOCH
+
+
+def _timestamp_of(message: messages.PersistentMessage) -> int:
+    """A date that nanoseconds of 64 bits cannot hold is refused: .NET has dates up to the year 9999."""
+    if not message.timestamp:
+        return 0
+    nanoseconds = (message.timestamp - TICKS_AT_UNIX_EPOCH) * _NANOSECONDS_IN_A_TICK
+    check_number("timestamp", nanoseconds, -MAX_TIMESTAMP, MAX_TIMESTAMP)
+    return nanoseconds
 
 
 # --- what delivery and state machines store --------------------------------------------------------------------------
