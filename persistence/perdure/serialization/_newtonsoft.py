@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
@@ -18,6 +19,9 @@ NEWTONSOFT_ID: Final = 1
 
 _DIGITS_OF_A_DOUBLE: Final = 17
 _BYTES: Final = "System.Byte[],"
+_NUMBER: Final = re.compile(
+    r"I(-?[0-9]+)|F(-?[0-9]+(?:\.[0-9]+)?(?:E[+-]?[0-9]+)?|NaN|-?Infinity)|M(-?[0-9]+(?:\.[0-9]+)?)"
+)
 
 
 class NewtonsoftReader:
@@ -58,7 +62,7 @@ class _Document:
         if "$values" in parsed:
             return self._list(parsed)
         if "$value" in parsed and str(parsed.get("$type")).startswith(_BYTES):
-            return base64.b64decode(parsed["$value"], validate=True)
+            return base64.b64decode(_text("$value", parsed["$value"]), validate=True)
         return self._dict(parsed)
 
     def _referred(self, parsed: dict[str, Any]) -> object:
@@ -98,14 +102,19 @@ def _number(parsed: dict[str, Any]) -> int | float | Decimal:
     text = _text("$", parsed["$"])
     if len(parsed) > 1:
         raise ValueError(f"a number {text!r} stands alone, and here are {', '.join(parsed)}")
-    kind, digits = text[:1], text[1:]
-    if kind == "I":
-        return int(digits)
-    if kind == "F":
-        return float(digits)
-    if kind == "M":
-        return Decimal(digits)
-    raise ValueError(f"{text!r} is no number of Akka.NET: those begin with I, F or M")
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no number of Akka.NET: those begin with I, F or M, and digits follow")
+    int32, single, exact = match.groups()
+    if int32 is not None:
+        return _int32(int(int32))
+    return float(single) if single is not None else Decimal(exact)
+
+
+def _int32(number: int) -> int:
+    if not -(2**31) <= number < 2**31:
+        raise ValueError(f"I{number} is out of range: an Int32 of .NET has 32 bits")
+    return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
