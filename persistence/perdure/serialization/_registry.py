@@ -49,20 +49,20 @@ class Serialization:
         _check_bound_once(json, (kind for kind, _ in given))
         for kind, _ in given:
             own.pop(kind, None)
-        self._bindings = TypeBindings([*given, *own.items()])
+        self._writers = _Writers(TypeBindings([*given, *own.items()]))
+        self._writers.update((kind, json.writer(kind)) for kind in json.types)
         written = [serializer for _, serializer in given]
         by_identifier = _by_identifier([nothing, of_bytes, primitive, json, *READERS, *written, *readers])
         self._read = {identifier: reader.from_bytes for identifier, reader in by_identifier.items()}
-        self._writers: dict[type, Write] = {kind: json.writer(kind) for kind in json.types}
 
     def to_payload(self, value: object) -> Payload:
         """Raises `NotSerializable`, before anything is written, for a value that would not come back. (J-25)"""
-        kind = type(value)
-        write = self._writers.get(kind) or self._find_write(kind)
         try:
-            return write(value)
+            return self._writers[type(value)](value)
+        except NotSerializable:
+            raise
         except Exception as error:
-            raise NotSerializable(kind, _reason(error)) from error
+            raise NotSerializable(type(value), _reason(error)) from error
 
     def from_payload(self, payload: Payload) -> Any:
         """Raises `UnreadablePayload` for bytes that are no such value, and for a serializer or name not known here."""
@@ -78,13 +78,20 @@ class Serialization:
         known = ", ".join(map(str, sorted(self._read)))
         return f"no serializer has this number; known: {known}; give its reader to Serialization(readers=[...])"
 
-    def _find_write(self, kind: type) -> Write:
+
+class _Writers(dict[type, Write]):
+    """What writes values of a type. A type that was not met before is looked up among the bindings, once."""
+
+    def __init__(self, bindings: TypeBindings[Serializer]) -> None:
+        super().__init__()
+        self._bindings = bindings
+
+    def __missing__(self, kind: type) -> Write:
         serializer = self._bindings.find(kind)
         if serializer is None:
             way_out = f"Serialization(JsonType({kind.__qualname__}, 'its name')), or bind a serializer to it"
             raise NotSerializable(kind, f"its type is not registered; {way_out}")
-        write = _write_with(serializer)
-        self._writers[kind] = write
+        self[kind] = write = _write_with(serializer)
         return write
 
 
