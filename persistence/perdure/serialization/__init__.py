@@ -11,7 +11,6 @@ from ._primitives import NONE_ID as NONE_ID
 from ._primitives import PRIMITIVE_ID as PRIMITIVE_ID
 from ._primitives import PrimitiveSerializer as PrimitiveSerializer
 from ._registry import Serialization as Serialization
-from ._serializer import AKKA_IDS as AKKA_IDS
 from ._serializer import NO_SERIALIZER_ID as NO_SERIALIZER_ID
 from ._serializer import PayloadReader as PayloadReader
 from ._serializer import Serializer as Serializer

@@ -1,15 +1,12 @@
 """What a serializer is: it turns values of some types into bytes and back, under a number of its own.
 
 The number and the manifest are stored beside the bytes and outlive the program, so they never change their meaning.
-Akka keeps the numbers 0 to 40 to itself; `AKKA_IDS` says which of them are read here.
+Numbers 0 to 40 belong to Akka: a serializer with one of them reads and writes what Akka does under it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final, Protocol
-
-AKKA_IDS: Final = range(41)
-"""Numbers that belong to Akka: a serializer with one of them reads and writes what Akka does under it."""
 
 NO_SERIALIZER_ID: Final = -1
 """Stands for a row that names no serializer, as Akka.NET wrote them before 1.4: by its default one, which is JSON."""
