@@ -19,6 +19,13 @@ from ._discovery import BrokenBackend as BrokenBackend
 from ._discovery import UnknownBackend as UnknownBackend
 from ._discovery import installed_backends as installed_backends
 from ._discovery import load_backend as load_backend
+from ._event_adapters import EventAdapter as EventAdapter
+from ._event_adapters import EventAdapters as EventAdapters
+from ._event_adapters import ReadEventAdapter as ReadEventAdapter
+from ._event_adapters import Tagged as Tagged
+from ._event_adapters import WriteEventAdapter as WriteEventAdapter
+from ._event_adapters import prepare_write as prepare_write
+from ._event_adapters import recover_event as recover_event
 from ._events import AtomicWrite as AtomicWrite
 from ._events import Payload as Payload
 from ._events import PersistentRepr as PersistentRepr
@@ -54,3 +61,5 @@ from ._queries import Queries as Queries
 from ._queries import ReadJournal as ReadJournal
 from ._snapshots import NoSnapshotStore as NoSnapshotStore
 from ._snapshots import SnapshotStore as SnapshotStore
+from .serialization import JsonType as JsonType
+from .serialization import Serialization as Serialization

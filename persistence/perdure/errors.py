@@ -1,10 +1,12 @@
 """The exceptions of Perdure. Anything else that escapes an operation means: outcome unknown.
 
     PerdureError
+    ├── NotSerializable       a value cannot become a payload; nothing was written
     ├── OffsetConflict        a projection was moved on by another runner
     ├── OpenFailed            a location could not be opened: not a database, no permission, wrong settings
     ├── StorageClosed         an operation other than a write, after the storage was closed
     ├── Unreadable            an event or snapshot is there and cannot be read
+    ├── UnreadablePayload     bytes are there and cannot become a value again
     └── WriteFailed           a write of which provably nothing is stored
         └── SequenceConflict  ... because a number of it is at or below the highest one
 
@@ -20,6 +22,15 @@ class PerdureError(Exception):
 
 class OpenFailed(PerdureError):
     """A location could not be opened. The message names location, cause and way out; nothing was changed."""
+
+
+class NotSerializable(PerdureError):
+    """A value cannot become a payload, or would not come back as it was. Raised before anything is written. (J-25)"""
+
+    def __init__(self, kind: type, reason: str) -> None:
+        super().__init__(f"a value of type {kind.__module__}.{kind.__qualname__} cannot be serialized: {reason}")
+        self.kind = kind
+        self.reason = reason
 
 
 class OffsetConflict(PerdureError):
@@ -54,6 +65,19 @@ class Unreadable(PerdureError):
         self.what = what
         self.persistence_id = persistence_id
         self.sequence_nr = sequence_nr
+        self.reason = reason
+
+
+class UnreadablePayload(PerdureError):
+    """The bytes of a payload cannot become a value: garbled, or their serializer or manifest is not known here.
+
+    Whoever knows which event or snapshot it is raises `Unreadable` from it.
+    """
+
+    def __init__(self, serializer_id: int, manifest: str, reason: str) -> None:
+        super().__init__(f"a payload of serializer {serializer_id}, manifest {manifest!r}, cannot be read: {reason}")
+        self.serializer_id = serializer_id
+        self.manifest = manifest
         self.reason = reason
 
 

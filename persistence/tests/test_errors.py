@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from perdure.errors import (
+    NotSerializable,
     OffsetConflict,
     OpenFailed,
     PerdureError,
     SequenceConflict,
     StorageClosed,
     Unreadable,
+    UnreadablePayload,
     WriteFailed,
 )
 
@@ -39,7 +41,31 @@ def test_a_projection_that_was_moved_on_names_both_places() -> None:
     assert "projection 'balances' stands at sqlite:7, not at sqlite:3" in str(error)
 
 
-@pytest.mark.parametrize("kind", [OffsetConflict, OpenFailed, StorageClosed, Unreadable, WriteFailed, SequenceConflict])
+def test_a_value_that_cannot_be_serialized_is_named_by_its_type() -> None:
+    error = NotSerializable(int, "too large")
+    assert (error.kind, error.reason) == (int, "too large")
+    assert str(error) == "a value of type builtins.int cannot be serialized: too large"
+
+
+def test_a_payload_that_cannot_be_read_is_named_by_number_and_manifest() -> None:
+    error = UnreadablePayload(17, "S", "cut off")
+    assert (error.serializer_id, error.manifest, error.reason) == (17, "S", "cut off")
+    assert str(error) == "a payload of serializer 17, manifest 'S', cannot be read: cut off"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        NotSerializable,
+        OffsetConflict,
+        OpenFailed,
+        StorageClosed,
+        Unreadable,
+        UnreadablePayload,
+        WriteFailed,
+        SequenceConflict,
+    ],
+)
 def test_every_error_has_one_root_and_none_looks_like_a_bad_argument(kind: type[Exception]) -> None:
     assert issubclass(kind, PerdureError)
     assert not issubclass(kind, ValueError)

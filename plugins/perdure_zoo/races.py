@@ -120,7 +120,7 @@ class BatchIsSeenRowByRow(WardJournal):
     bug="BUG-032",
     system="mydia, boring-ui, rustrak, grappa",
     source="https://github.com/getmydia/mydia/pull/502",
-    cause="a transaction that began by reading cannot become a writing one, and the refusal is taken for nothing",
+    cause="a transaction that began by reading is refused the writing, and the refusal is taken for nothing",
     killed_by="J-17",
 )
 class DropsWhatCannotBeUpgraded(WardJournal):

@@ -26,6 +26,7 @@ ALLOWED = {
 """What of this project each package may import, besides itself."""
 
 FOREIGN = {name: {"msgspec"} for name in ("perdure", "perdure_memory", "perdure_sqlite", "perdure_files")}
+FOREIGN["perdure"].add("google")  # protobuf
 """What else the packages may import that applications install; the kit and the reports have extras of their own."""
 
 

@@ -1,0 +1,16 @@
+"""From values to payloads and back: a registry of serializers, those that come with it, and Akka.NET's formats.
+
+`perdure.serialization.protobuf` and `perdure.serialization.akka_net` are imported on their own: they load protobuf.
+"""
+
+from ._json import JSON_ID as JSON_ID
+from ._json import JsonType as JsonType
+from ._newtonsoft import NEWTONSOFT_ID as NEWTONSOFT_ID
+from ._primitives import BYTES_ID as BYTES_ID
+from ._primitives import NONE_ID as NONE_ID
+from ._primitives import PRIMITIVE_ID as PRIMITIVE_ID
+from ._primitives import PrimitiveSerializer as PrimitiveSerializer
+from ._registry import Serialization as Serialization
+from ._serializer import NO_SERIALIZER_ID as NO_SERIALIZER_ID
+from ._serializer import PayloadReader as PayloadReader
+from ._serializer import Serializer as Serializer
