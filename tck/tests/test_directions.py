@@ -25,8 +25,12 @@ ALLOWED = {
 }
 """What of this project each package may import, besides itself."""
 
-FOREIGN = {name: {"msgspec"} for name in ("perdure", "perdure_memory", "perdure_sqlite", "perdure_files")}
-FOREIGN["perdure"].add("google")  # protobuf
+FOREIGN = {
+    "perdure": {"msgspec", "google"},  # protobuf is imported as `google.protobuf`
+    "perdure_memory": {"msgspec"},
+    "perdure_sqlite": {"msgspec"},
+    "perdure_files": {"msgspec"},
+}
 """What else the packages may import that applications install; the kit and the reports have extras of their own."""
 
 
