@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from ..errors import InitializationFailed
 from ._supervision import SupervisorStrategy
 from ._timers import Timers
 
@@ -103,7 +104,10 @@ class Actor:
 
     async def _start(self, error: BaseException | None) -> None:
         """Run the hooks and make ready for messages; `error` is what made a restart necessary."""
-        await resolve(self.pre_start() if error is None else self.post_restart(error))
+        try:
+            await resolve(self.pre_start() if error is None else self.post_restart(error))
+        except Exception as cause:
+            raise InitializationFailed(f"{self.ref.path} could not start: {cause!r}") from cause
 
     def _detach(self) -> None:
         """This instance will receive nothing more."""

@@ -206,12 +206,12 @@ class Cell:
         """Make an instance and start it. What raises here is a failure of initialization."""
         try:
             actor = self._factory()
+            actor._attach(self)
         except Exception as cause:
             raise InitializationFailed(f"{self.ref.path} could not be made: {cause!r}") from cause
         self._actor = actor
         self._receive = actor.receive
         self._behaviors.clear()
-        actor._attach(self)
         await actor._start(error)
 
     async def _restart(self, error: BaseException, message: object) -> None:

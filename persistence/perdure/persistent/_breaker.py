@@ -50,3 +50,7 @@ class Breaker:
         self._trying = False
         self._opened_at = self._now()
         self.last = error
+
+    def abandoned(self) -> None:
+        """The caller lost interest: this says nothing."""
+        self._trying = False

@@ -65,7 +65,9 @@ class NamedTypes:
             raise ValueError(f"two of the types {types!r} have the same name; give names={{...}}")
         self._names = {kind: name for name, kind in self._types.items()}
         self._encoder = msgspec.json.Encoder()
-        self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in self._types.items()}
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
+            name: msgspec.json.Decoder(kind) for name, kind in self._types.items()
+        }
         self._plain: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
     def to_payload(self, value: Any) -> Payload:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from .._events import AtomicWrite, WriteRejected
 from .._journal import Journal
 from .._snapshots import SnapshotStore
-from ..errors import SequenceConflict
+from ..errors import SequenceConflict, Unreadable
 from ._breaker import Breaker
 from ._settings import PersistenceSettings
 
@@ -70,8 +70,11 @@ async def guarded(breaker: Breaker, call: Callable[[], Awaitable[Value]]) -> Val
     try:
         async with asyncio.timeout(breaker.call_timeout_s):
             value = await call()
-    except ValueError:
-        breaker.succeeded()  # a bad argument says nothing about the backend
+    except asyncio.CancelledError:
+        breaker.abandoned()
+        raise
+    except (ValueError, Unreadable, NotImplementedError):
+        breaker.succeeded()  # an answer, though none that the caller likes
         raise
     except BaseException as error:
         breaker.failed(error)

@@ -178,6 +178,7 @@ class Recoverer:
         if settings.replay_filter == "off":
             async with aclosing(_generator(events)) as stream:
                 async for event in stream:
+                    self._arrived += 1
                     await self._recover_event(event)
             return
         replay_filter = ReplayFilter(
@@ -185,6 +186,7 @@ class Recoverer:
         )
         async with aclosing(_generator(events)) as stream:
             async for event in stream:
+                self._arrived += 1
                 ready = replay_filter.push(event)
                 if ready is not None:
                     await self._recover_event(ready)
@@ -192,7 +194,6 @@ class Recoverer:
             await self._recover_event(event)
 
     async def _recover_event(self, event: PersistentRepr) -> None:
-        self._arrived += 1
         if self._first_expected is not None:
             self._refuse_missing(event)
         self._moved_to(event.sequence_nr)
@@ -233,7 +234,7 @@ class Recoverer:
 
 
 class _Watch:
-    """Ends a replay in which nothing arrived for one whole interval. Time that the actor itself takes is not counted."""
+    """Ends a replay in which nothing arrived for one whole interval. Time spent in its handlers is not counted."""
 
     def __init__(
         self, recoverer: Recoverer, scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop, interval_s: float
