@@ -76,7 +76,9 @@ from .persistent import DeleteSnapshotsFailure as DeleteSnapshotsFailure
 from .persistent import DeleteSnapshotsSuccess as DeleteSnapshotsSuccess
 from .persistent import DeleteSnapshotSuccess as DeleteSnapshotSuccess
 from .persistent import DiscardToDeadLetters as DiscardToDeadLetters
+from .persistent import Effect as Effect
 from .persistent import EventAdapters as EventAdapters
+from .persistent import EventSourcedBehavior as EventSourcedBehavior
 from .persistent import Health as Health
 from .persistent import NamedTypes as NamedTypes
 from .persistent import OverlappingWriters as OverlappingWriters
@@ -86,9 +88,11 @@ from .persistent import Recovery as Recovery
 from .persistent import RecoveryCompleted as RecoveryCompleted
 from .persistent import ReplayFilter as ReplayFilter
 from .persistent import ReplyToSender as ReplyToSender
+from .persistent import Retention as Retention
 from .persistent import SaveSnapshotFailure as SaveSnapshotFailure
 from .persistent import SaveSnapshotSuccess as SaveSnapshotSuccess
 from .persistent import Serialization as Serialization
 from .persistent import SnapshotOffer as SnapshotOffer
 from .persistent import StashOverflowStrategy as StashOverflowStrategy
 from .persistent import ThrowOverflow as ThrowOverflow
+from .persistent import effects as effects

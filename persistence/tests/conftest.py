@@ -38,3 +38,9 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def world_class() -> type[World]:
+    """For tests that need many."""
+    return World

@@ -1,5 +1,8 @@
 """Persistent actors: state that is the sum of its events."""
 
+from . import effects as effects
+from ._behavior import EventSourcedBehavior as EventSourcedBehavior
+from ._behavior import Retention as Retention
 from ._health import Health as Health
 from ._overflow import DiscardToDeadLetters as DiscardToDeadLetters
 from ._overflow import ReplyToSender as ReplyToSender
@@ -26,3 +29,4 @@ from ._replay_filter import ReplayFilter as ReplayFilter
 from ._settings import BreakerSettings as BreakerSettings
 from ._settings import PersistenceSettings as PersistenceSettings
 from ._system import ActorSystem as ActorSystem
+from .effects import Effect as Effect

@@ -1,5 +1,7 @@
 """For the tests of applications: a clock that only the test moves, storages that fail on request, and probes."""
 
+from ._behavior_driver import BehaviorDriver as BehaviorDriver
+from ._behavior_driver import Outcome as Outcome
 from ._clock import VirtualLoop as VirtualLoop
 from ._clock import advance as advance
 from ._clock import settle as settle
