@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .._events import AtomicWrite, WriteRejected
@@ -49,17 +48,28 @@ class Tasks:
         task.add_done_callback(self._running.discard)
         return task
 
+    def start_write(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """The same for work that calls `ended` itself as its last step: a callback for each write would cost much."""
+        task = self.loop.create_task(work)
+        self._running.add(task)
+        return task
+
+    def ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+
     async def close(self, timeout_s: float) -> None:
         try:
             while self._running:
-                _, late = await asyncio.wait(self._running, timeout=timeout_s)
+                ended, late = await asyncio.wait(self._running, timeout=timeout_s)
+                self._running -= ended
                 if late:
                     break
         finally:
             for task in self._running:
                 task.cancel()
         while self._running:
-            await asyncio.wait(self._running)
+            ended, _ = await asyncio.wait(self._running)
+            self._running -= ended
 
 
 async def guarded(breaker: Breaker, call: Callable[[], Awaitable[Value]]) -> Value:
@@ -95,52 +105,60 @@ class JournalPort:
         self._loop = tasks.loop
         self._lanes: dict[str, set[Lane]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._calls: dict[asyncio.Task[Answers], tuple[Lane, float]] = {}
+        self._deadlines: dict[Lane, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
-        """Begin a write; `lane.answered` is called once, later."""
+        """Begin a write; `lane.answered` is called once, later. A lane has one write at a time."""
         refusal = self.breaker.enter()
         if refusal is not None:
             self._loop.call_soon(lane.answered, refusal)
             return
-        task = self._tasks.start(self._call(writes))
         deadline = self._loop.time() + self.breaker.call_timeout_s
-        self._calls[task] = (lane, deadline)
-        task.add_done_callback(self._ended)
+        self._deadlines[lane] = deadline
+        self._tasks.start_write(self._call(lane, writes))
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire)
 
-    async def _call(self, writes: Sequence[AtomicWrite]) -> Answers:
-        answers = await self.journal.write_messages(writes)
-        if len(answers) != len(writes):
-            raise RuntimeError(f"journal {self.name!r} answered {len(writes)} writes with {len(answers)} entries")
-        return answers
+    async def _call(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
+        answer: Answers | BaseException
+        try:
+            answer = await self.journal.write_messages(writes)
+            if len(answer) != len(writes):
+                answer = RuntimeError(f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes")
+        except Exception as error:
+            answer = error
+        except BaseException as error:
+            self._ended(lane, error)
+            raise
+        self._ended(lane, answer)
 
-    def _ended(self, task: asyncio.Task[Answers]) -> None:
-        found = self._calls.pop(task, None)
-        answer = _outcome(task)
-        if found is None:
-            return  # it was answered when its time was over; `_expire` has its own callback on it
-        lane, _ = found
+    def _ended(self, lane: Lane, answer: Answers | BaseException) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.ended(task)
+        if self._deadlines.pop(lane, None) is None:
+            lane.over()  # it was answered when its time was over
+            return
         if not isinstance(answer, BaseException) or isinstance(answer, SequenceConflict | ValueError):
             self.breaker.succeeded()
+        elif isinstance(answer, asyncio.CancelledError):
+            self.breaker.abandoned()
         else:
             self.breaker.failed(answer)
         lane.answered(answer)
 
     def _expire(self) -> None:
-        """Calls are in the order of their deadlines, since all have the same time."""
+        """Deadlines are in order, since all calls have the same time."""
         self._timer = None
         now = self._loop.time()
-        for task, (lane, deadline) in list(self._calls.items()):
+        for lane, deadline in list(self._deadlines.items()):
             if deadline > now:
                 self._timer = self._loop.call_at(deadline, self._expire)
                 return
-            del self._calls[task]
+            del self._deadlines[lane]
             error = TimeoutError(f"journal {self.name!r} did not answer a write within {self.breaker.call_timeout_s} s")
             self.breaker.failed(error)
-            task.add_done_callback(partial(_over, lane))
             lane.answered(error, True)
 
     def join(self, lane: Lane) -> None:
@@ -189,13 +207,3 @@ class SnapshotPort:
 
     def start(self, operation: Callable[[SnapshotStore], Awaitable[Value]]) -> asyncio.Task[Value]:
         return self._tasks.start(self.call(operation))
-
-
-def _over(lane: Lane, _: asyncio.Task[Answers]) -> None:
-    lane.over()
-
-
-def _outcome(task: asyncio.Task[Answers]) -> Answers | BaseException:
-    if task.cancelled():
-        return asyncio.CancelledError("the write was cancelled: its outcome is unknown")
-    return task.exception() or task.result()

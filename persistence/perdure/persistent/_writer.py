@@ -104,7 +104,6 @@ class Writer:
     def detach(self) -> None:
         """Nobody wants answers any more. What has gathered is still written, as it was promised in this order."""
         self._attached = False
-        self.flush()
         self._settle()
 
     def _hand_over(self, batch: list[Invocation]) -> None:
