@@ -538,3 +538,17 @@ async def test_an_actor_that_stops_gives_back_its_permit_or_its_place_in_the_que
         await system.stop(waiting)
         await system.stop(holding)
         assert await last.ask("get") == ([], 0)
+
+
+@virtual_time
+async def test_handlers_of_recovery_may_be_coroutines_and_take_their_time(world) -> None:  # F-16, F-25, F-77
+    class Slow(Kept):
+        async def receive_recover(self, message: object) -> object:
+            await asyncio.sleep(20)  # longer than the journal may take: this is the actor's own time
+            return super().receive_recover(message)
+
+    await fill(world, ["a", "b", "save", "c"])
+    async with world.system(settings=SHORT) as system:
+        asking = asyncio.create_task(system.spawn(Slow).ask("seen", timeout_s=200))
+        await advance(100)
+        assert await asking == [("snapshot", 2), "c", "completed"]

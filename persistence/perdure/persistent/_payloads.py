@@ -46,7 +46,7 @@ class Codec:
 
     def decode(self, event: PersistentRepr) -> Iterable[object]:
         value = self.serialization.from_payload(event.payload)
-        return (value,) if self.adapters is None else self.adapters.from_journal(value, event.manifest)
+        return (value,) if self.adapters is None else tuple(self.adapters.from_journal(value, event.manifest))
 
 
 class NamedTypes:

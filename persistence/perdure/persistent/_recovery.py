@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -175,43 +175,61 @@ class Recoverer:
     async def _replay_all(self, first: int, last: int) -> None:
         settings = self._settings
         events = self._journal.journal.replay_messages(self._persistence_id, first, last, self._recovery.replay_max)
-        if settings.replay_filter == "off":
-            async with aclosing(_generator(events)) as stream:
-                async for event in stream:
-                    self._arrived += 1
-                    await self._recover_event(event)
-            return
-        replay_filter = ReplayFilter(
-            settings.replay_filter, settings.replay_filter_window, settings.replay_filter_old_writers_max
-        )
+        window = settings.replay_filter_window if settings.replay_filter != "off" else 0
+        replay_filter = ReplayFilter(settings.replay_filter, window, settings.replay_filter_old_writers_max)
         async with aclosing(_generator(events)) as stream:
             async for event in stream:
                 self._arrived += 1
-                ready = replay_filter.push(event)
+                ready = replay_filter.push(event) if window else event
                 if ready is not None:
-                    await self._recover_event(ready)
+                    waiting = self._recover_event(ready)
+                    if waiting is not None:
+                        await waiting
+                if self._arrived % FAIRNESS == 0:
+                    await asyncio.sleep(0)
         for event in replay_filter.rest():
-            await self._recover_event(event)
+            waiting = self._recover_event(event)
+            if waiting is not None:
+                await waiting
 
-    async def _recover_event(self, event: PersistentRepr) -> None:
+    def _recover_event(self, event: PersistentRepr) -> Awaitable[None] | None:
+        """Hand one event to the actor; what is returned must be awaited. Not a coroutine, for most handlers are not."""
         if self._first_expected is not None:
             self._refuse_missing(event)
         self._moved_to(event.sequence_nr)
         try:
-            values = self._codec.decode(event)
+            values = iter(self._codec.decode(event))
         except Exception as error:
             raise Unreadable("event", event.persistence_id, event.sequence_nr, str(error)) from error
         for value in values:
             try:
                 result = self._handle(value)
-                if result is not None and hasattr(result, "__await__"):
-                    self._handling = True
-                    await result
-                    self._handling = False
             except Exception as error:
                 raise HandlerFailed(error, value) from error
-        if self._arrived % FAIRNESS == 0:
-            await asyncio.sleep(0)
+            if result is not None and hasattr(result, "__await__"):
+                return self._await_rest(result, value, values)
+        return None
+
+    async def _await_rest(self, first: object, value: object, rest: Iterator[object]) -> None:
+        await self._await_handler(first, value)
+        for value in rest:
+            await self._call_handler(value)
+
+    async def _call_handler(self, message: object) -> object:
+        try:
+            result = self._handle(message)
+        except Exception as error:
+            raise HandlerFailed(error, message) from error
+        return await self._await_handler(result, message)
+
+    async def _await_handler(self, result: object, message: object) -> object:
+        self._handling = True
+        try:
+            return await resolve(result)
+        except Exception as error:
+            raise HandlerFailed(error, message) from error
+        finally:
+            self._handling = False
 
     def _refuse_missing(self, event: PersistentRepr) -> None:
         """Events instead of an unreadable snapshot are the truth only if none was deleted."""
@@ -222,15 +240,6 @@ class Recoverer:
                 f"to {event.sequence_nr - 1} that could replace it are not there",
             )
         self._first_expected = None
-
-    async def _call_handler(self, message: object) -> object:
-        try:
-            self._handling = True
-            return await resolve(self._handle(message))
-        except Exception as error:
-            raise HandlerFailed(error, message) from error
-        finally:
-            self._handling = False
 
 
 class _Watch:
