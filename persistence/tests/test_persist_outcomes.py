@@ -375,3 +375,24 @@ async def test_leaving_the_system_waits_for_writes_and_cancels_those_that_do_not
         timer = asyncio.create_task(advance(30))
     await timer
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@virtual_time
+async def test_cancelling_a_system_that_waits_for_a_write_leaves_no_task_behind(world) -> None:
+    async def run(waiting: asyncio.Event) -> None:
+        async with world.system() as system:
+            actor = system.spawn(lambda: Ledger(Probe()))
+            await actor.ask("get")
+            world.faults.on("write", hold(asyncio.Event()))
+            actor.tell("a")
+            await settle()
+            waiting.set()
+
+    waiting = asyncio.Event()
+    task = asyncio.create_task(run(waiting))
+    await waiting.wait()
+    await settle()
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -64,12 +64,12 @@ class Tasks:
                 self._running -= ended
                 if late:
                     break
-        finally:
+        finally:  # also when whoever closes is cancelled: nothing is left behind
             for task in self._running:
                 task.cancel()
-        while self._running:
-            ended, _ = await asyncio.wait(self._running)
-            self._running -= ended
+            while self._running:
+                ended, _ = await asyncio.wait(self._running)
+                self._running -= ended
 
 
 async def guarded(breaker: Breaker, call: Callable[[], Awaitable[Value]]) -> Value:
