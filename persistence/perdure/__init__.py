@@ -68,6 +68,7 @@ from .actors import SupervisorStrategy as SupervisorStrategy
 from .actors import Terminated as Terminated
 from .persistent import NO_SNAPSHOT as NO_SNAPSHOT
 from .persistent import ActorSystem as ActorSystem
+from .persistent import AtLeastOnceDelivery as AtLeastOnceDelivery
 from .persistent import BreakerSettings as BreakerSettings
 from .persistent import DeleteMessagesFailure as DeleteMessagesFailure
 from .persistent import DeleteMessagesSuccess as DeleteMessagesSuccess
@@ -75,6 +76,7 @@ from .persistent import DeleteSnapshotFailure as DeleteSnapshotFailure
 from .persistent import DeleteSnapshotsFailure as DeleteSnapshotsFailure
 from .persistent import DeleteSnapshotsSuccess as DeleteSnapshotsSuccess
 from .persistent import DeleteSnapshotSuccess as DeleteSnapshotSuccess
+from .persistent import DeliverySnapshot as DeliverySnapshot
 from .persistent import DiscardToDeadLetters as DiscardToDeadLetters
 from .persistent import Effect as Effect
 from .persistent import EventAdapters as EventAdapters
@@ -95,4 +97,7 @@ from .persistent import Serialization as Serialization
 from .persistent import SnapshotOffer as SnapshotOffer
 from .persistent import StashOverflowStrategy as StashOverflowStrategy
 from .persistent import ThrowOverflow as ThrowOverflow
+from .persistent import TooManyUnconfirmed as TooManyUnconfirmed
+from .persistent import UnconfirmedDelivery as UnconfirmedDelivery
+from .persistent import UnconfirmedWarning as UnconfirmedWarning
 from .persistent import effects as effects

@@ -65,6 +65,17 @@ class Runtime:
         self._cells[key] = cell
         return cell.ref
 
+    def find(self, path: str) -> ActorRef | None:
+        """The living actor with this path, as its reference gives it."""
+        _, _, rest = path.partition("/")
+        cells, found = self._cells, None
+        for name in rest.split("/"):
+            found = cells.get(name)
+            if found is None:
+                return None
+            cells = found.children
+        return found.ref if found is not None and found.ref.path == path else None
+
     async def stop(self, ref: ActorRef) -> None:
         """Stop an actor after its current message, and return when it has stopped."""
         assert isinstance(ref, LocalRef)

@@ -3,6 +3,11 @@
 from . import effects as effects
 from ._behavior import EventSourcedBehavior as EventSourcedBehavior
 from ._behavior import Retention as Retention
+from ._delivery import AtLeastOnceDelivery as AtLeastOnceDelivery
+from ._delivery import DeliverySnapshot as DeliverySnapshot
+from ._delivery import TooManyUnconfirmed as TooManyUnconfirmed
+from ._delivery import UnconfirmedDelivery as UnconfirmedDelivery
+from ._delivery import UnconfirmedWarning as UnconfirmedWarning
 from ._health import Health as Health
 from ._overflow import DiscardToDeadLetters as DiscardToDeadLetters
 from ._overflow import ReplyToSender as ReplyToSender

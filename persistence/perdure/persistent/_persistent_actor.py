@@ -337,6 +337,7 @@ class PersistentActor(Actor):
             if await self._recover():
                 self._cell.interruptible = False
                 self._cell.sender = None
+                self._recovered()
                 await resolve(self.receive_recover(RecoveryCompleted()))
 
     async def _recover(self) -> bool:
@@ -366,6 +367,14 @@ class PersistentActor(Actor):
         cell = self._cell
         cell.answer, cell.after = self._answered, self._after
         return True
+
+    def _recovered(self) -> None:
+        """For what is built on this: after the last event and before `RecoveryCompleted`."""
+
+    def _soon(self, function: Callable[[], object]) -> None:
+        """Call a function between messages, also while commands are held back."""
+        self._unanswered += 1
+        self._cell.post([Invocation(None, 0, lambda _: function(), None, False)])
 
     async def _recovery_failed(self, error: Exception, event: object | None) -> None:
         self._cell.interruptible = False
