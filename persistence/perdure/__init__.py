@@ -1,4 +1,4 @@
-"""Akka.Persistence in Python: the values, the contracts of backends, and (in later editions) persistent actors."""
+"""Akka.Persistence in Python: the values, the contracts of backends, and persistent actors."""
 
 from . import errors as errors
 from ._arguments import MAX_SEQUENCE_NR as MAX_SEQUENCE_NR
@@ -61,5 +61,49 @@ from ._queries import Queries as Queries
 from ._queries import ReadJournal as ReadJournal
 from ._snapshots import NoSnapshotStore as NoSnapshotStore
 from ._snapshots import SnapshotStore as SnapshotStore
+from .actors import UNHANDLED as UNHANDLED
+from .actors import Actor as Actor
+from .actors import ActorRef as ActorRef
+from .actors import BackoffSupervisor as BackoffSupervisor
+from .actors import Context as Context
+from .actors import DeadLetter as DeadLetter
+from .actors import Directive as Directive
+from .actors import Failure as Failure
+from .actors import PoisonPill as PoisonPill
+from .actors import ReceiveTimeout as ReceiveTimeout
+from .actors import SupervisorStrategy as SupervisorStrategy
+from .actors import Terminated as Terminated
+from .persistent import NO_SNAPSHOT as NO_SNAPSHOT
+from .persistent import ActorSystem as ActorSystem
+from .persistent import AtLeastOnceDelivery as AtLeastOnceDelivery
+from .persistent import BreakerSettings as BreakerSettings
+from .persistent import DeleteMessagesFailure as DeleteMessagesFailure
+from .persistent import DeleteMessagesSuccess as DeleteMessagesSuccess
+from .persistent import DeleteSnapshotFailure as DeleteSnapshotFailure
+from .persistent import DeleteSnapshotsFailure as DeleteSnapshotsFailure
+from .persistent import DeleteSnapshotsSuccess as DeleteSnapshotsSuccess
+from .persistent import DeleteSnapshotSuccess as DeleteSnapshotSuccess
+from .persistent import DeliverySnapshot as DeliverySnapshot
+from .persistent import DiscardToDeadLetters as DiscardToDeadLetters
+from .persistent import Effect as Effect
+from .persistent import EventSourcedBehavior as EventSourcedBehavior
+from .persistent import Health as Health
+from .persistent import OverlappingWriters as OverlappingWriters
+from .persistent import PersistenceSettings as PersistenceSettings
+from .persistent import PersistentActor as PersistentActor
+from .persistent import Recovery as Recovery
+from .persistent import RecoveryCompleted as RecoveryCompleted
+from .persistent import ReplayFilter as ReplayFilter
+from .persistent import ReplyToSender as ReplyToSender
+from .persistent import Retention as Retention
+from .persistent import SaveSnapshotFailure as SaveSnapshotFailure
+from .persistent import SaveSnapshotSuccess as SaveSnapshotSuccess
+from .persistent import SnapshotOffer as SnapshotOffer
+from .persistent import StashOverflowStrategy as StashOverflowStrategy
+from .persistent import ThrowOverflow as ThrowOverflow
+from .persistent import TooManyUnconfirmed as TooManyUnconfirmed
+from .persistent import UnconfirmedDelivery as UnconfirmedDelivery
+from .persistent import UnconfirmedWarning as UnconfirmedWarning
+from .persistent import effects as effects
 from .serialization import JsonType as JsonType
 from .serialization import Serialization as Serialization

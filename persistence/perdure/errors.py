@@ -1,9 +1,15 @@
 """The exceptions of Perdure. Anything else that escapes an operation means: outcome unknown.
 
     PerdureError
+    ├── AskTimedOut           no answer to `ask` in time
+    ├── CircuitOpen           not tried: the backend failed so often that it is left alone for a while
+    ├── InitializationFailed  an actor could not be started
+    ├── NotDelivered          asked an actor that has stopped
     ├── NotSerializable       a value cannot become a payload; nothing was written
     ├── OffsetConflict        a projection was moved on by another runner
     ├── OpenFailed            a location could not be opened: not a database, no permission, wrong settings
+    ├── RecoveryFailed        a persistent actor could not recover, and stops
+    ├── StashOverflow         more messages wait for a persistent actor than it allows
     ├── StorageClosed         an operation other than a write, after the storage was closed
     ├── Unreadable            an event or snapshot is there and cannot be read
     ├── UnreadablePayload     bytes are there and cannot become a value again
@@ -18,6 +24,22 @@ from __future__ import annotations
 
 class PerdureError(Exception):
     """The root of all exceptions that Perdure raises on purpose."""
+
+
+class AskTimedOut(PerdureError, TimeoutError):
+    """Nobody answered in time. Whether the message was received, or will be, is not known."""
+
+
+class CircuitOpen(PerdureError):
+    """The circuit breaker around a journal or a snapshot store is open: the operation was not begun."""
+
+
+class InitializationFailed(PerdureError):
+    """The factory or a start hook of an actor raised. The cause is chained."""
+
+
+class NotDelivered(PerdureError):
+    """An actor was asked after it had stopped, or stopped before it took the message. It was never received."""
 
 
 class OpenFailed(PerdureError):
@@ -44,6 +66,24 @@ class OffsetConflict(PerdureError):
         self.name = name
         self.expected = expected
         self.stored = stored
+
+
+class RecoveryFailed(PerdureError):
+    """Recovery could not be completed, so the actor stops without having received a command. The cause is chained."""
+
+    def __init__(self, persistence_id: str, reason: str) -> None:
+        super().__init__(f"{persistence_id!r} cannot recover: {reason}")
+        self.persistence_id = persistence_id
+        self.reason = reason
+
+
+class StashOverflow(PerdureError):
+    """More messages arrived while a persistent actor persisted or recovered than `internal_stash_capacity` allows."""
+
+    def __init__(self, path: str, capacity: int) -> None:
+        super().__init__(f"{path}: more than {capacity} messages wait; raise internal_stash_capacity or send fewer")
+        self.path = path
+        self.capacity = capacity
 
 
 class StorageClosed(PerdureError):
