@@ -109,7 +109,7 @@ class AsksToBeWokenTooLate(WardQueries):
     system="commanded/eventstore",
     source="https://github.com/commanded/eventstore/pull/327",
     cause="a timer that stores the position declares a subscription live that is still catching up",
-    killed_by="Q-08 Q-25",
+    killed_by="Q-01 Q-08",
 )
 class TimerEndsCatchingUp(WardQueries):
     """What it had still to catch up with is skipped."""
@@ -132,7 +132,7 @@ class TimerEndsCatchingUp(WardQueries):
     system="nats.go",
     source="https://github.com/nats-io/nats.go/pull/2137",
     cause="the position moves on before an event is delivered, and a full buffer drops the event",
-    killed_by="Q-08 Q-25 Q-28",
+    killed_by="Q-01 Q-08 Q-25 Q-28",
 )
 class FullBufferDrops(WardQueries):
     """A reader that is slower than the writers loses what does not fit into the buffer."""

@@ -132,7 +132,7 @@ def conduct(
             work = _generated(request, claims, evidence.offers)
             with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
                 _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
-                _gather_overlapping(examiner, request, evidence)
+                _gather_overlapping(examiner, request, evidence, progress)
                 for finding in lanes.findings():
                     evidence.findings[finding.program] = finding
                     evidence.generated += 1
@@ -229,14 +229,20 @@ def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callabl
     return told
 
 
-def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidence) -> None:
+def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidence, progress: Progress) -> None:
     """Generated programs with overlapping steps, until enough deviated."""
     count = 0 if request.rules else request.generated // OVERLAPPING_SHARE
     if count and examiner.overlaps.not_simulated:
         count //= ON_REAL_LOOP_SHARE
     programs = overlap_generation.programs(SEED, count)
-    asked = [overlap_generation.within(program, examiner.claims, evidence.offers) for program in programs]
-    for finding in examiner.examine_all([program for program in asked if program.overlaps], _enough):
+    within = [overlap_generation.within(program, examiner.claims, evidence.offers) for program in programs]
+    asked = {program.name: program for program in within if program.overlaps}
+    places = {name: number for number, name in enumerate(asked, 1)}
+
+    def tell(name: str) -> None:
+        progress(places[name], len(places), name)
+
+    for finding in examiner.examine_all(asked.values(), _enough, tell):
         evidence.findings[finding.program] = finding
         evidence.generated += 1
 

@@ -118,10 +118,21 @@ class Examiner:
         return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
 
     def examine_all(
-        self, programs: Iterable[Program], enough: Callable[[Sequence[Finding]], bool] = lambda _: False
+        self,
+        programs: Iterable[Program],
+        enough: Callable[[Sequence[Finding]], bool] = lambda _: False,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> Sequence[Finding]:
-        """Examine programs whose steps overlap, one after the other, until it is enough."""
-        return self.overlaps.in_one_go(self.examine, programs, enough)
+        """Examine programs whose steps overlap, one after the other, until it is enough.
+
+        `tell` is told the name of each before it runs; again, if a backend turns out to need a real event loop by then.
+        """
+
+        def examined(program: Program) -> Finding:
+            tell(program.name)
+            return self.examine(program)
+
+        return self.overlaps.in_one_go(examined, programs, enough)
 
     def _examine_overlapping(self, program: Program, claims: Claims) -> Finding:
         once = not program.rules and program.schedule is not None  # a generated one: others are tried instead

@@ -104,7 +104,9 @@ class Run:
         return Execution(self._sorted())
 
     def cut_off(self, outcome: AnyOutcome, why: str) -> Execution:
-        """With the calls that never returned."""
+        """With the calls that never returned; none if it was closing what a program left open that gave no answer."""
+        if len(self._observations) == len(self._program.steps):
+            return Execution(self._sorted(), why)
         waiting = [number for number in self._began if number not in self._observations]
         if not waiting:  # it happened between calls, as where a handle is opened
             raise KitFault(f"{self._stage.backend.name}: {why}, outside of any call")
@@ -129,7 +131,9 @@ class Run:
                 await self._together(numbered)
             else:
                 await self._call(numbered[0])
-        await self._readers.close_all()
+        if self._readers:
+            self._stage.pulse.begin(self._limits.of(Close.kind))
+            await self._readers.close_all()
 
     async def _together(self, numbered: Sequence[Numbered]) -> None:
         clients = dict.fromkeys(step.client for _, step in numbered)

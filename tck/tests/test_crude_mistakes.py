@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -28,13 +28,18 @@ from perdure import (
     Storage,
     WriteRejected,
 )
+from perdure_scenarios.recording._refusal import refusal
 from perdure_tck.examiner import Examiner
 from perdure_tck.judge import unmet_claim
 from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program
+from perdure_tck.sweep import Ask, installed_sweeping
 from perdure_zoo import ANIMALS
 from perdure_zoo._animal import Ward, WardJournal, WardSnapshots, caged
 from perdure_zoo._query_ward import WardQueries, caged_with_queries
+from perdure_zoo.files import FILES_ANIMALS
+
+needs_ptrace = pytest.mark.skipif(bool(refusal()), reason=f"NOT RUN: {refusal()}")
 
 # ------------------------------------------------------------------------------------------------------------ journals
 
@@ -318,6 +323,52 @@ CRUDE: Sequence[Backend] = (
 )
 
 
+CALM = [program for program in installed_programs() if not program.hazards]
+STRUCK = [program for program in installed_programs() if program.hazards]
+
+CAUGHT_IN_SWEEPS: Mapping[str, str] = {
+    "batch_after_batch": "events_are_framed_one_by_one",
+    "batch_is_there_whole_or_not_at_all": "nothing_is_synced",
+    "batch_of_several_pages": "nothing_is_synced",
+    "call_of_several_ids": "events_are_framed_one_by_one",
+    "call_of_several_writes_of_one_id": "events_are_framed_one_by_one",
+    "compaction_keeps_the_highest_number_of_an_emptied_id": "torn_end_resets_the_numbers",
+    "damage_to_a_file_of_events": "damage_wipes_the_history",
+    "damage_to_a_long_log": "damage_wipes_the_history",
+    "damage_to_a_snapshot": "unreadable_snapshot_is_none",
+    "deleted_twice_and_written_again": "torn_end_resets_the_numbers",
+    "deletion_beside_another_id": "nothing_is_synced",
+    "deletion_is_one_step": "nothing_is_synced",
+    "deletion_of_everything_keeps_the_highest_number_after_a_crash": "nothing_is_synced",
+    "disk_is_full_at_every_byte": "short_write_is_the_whole_write",
+    "events_one_after_another": "torn_end_stays",
+    "every_sync_fails_once": "failed_sync_is_repeated",
+    "every_write_is_short_once": "short_write_is_the_whole_write",
+    "everything_that_an_event_has": "events_are_framed_one_by_one",
+    "first_write_of_an_empty_store": "torn_end_stays",
+    "killed_during_one_batch": "acknowledged_in_the_buffer",
+    "long_log_with_deletions": "torn_end_stays",
+    "opened_again_after_a_deletion": "torn_end_resets_the_numbers",
+    "opened_again_in_between": "torn_end_stays",
+    "payload_of_several_pages": "nothing_is_synced",
+    "snapshot_covers_deleted_events_after_a_crash": "nothing_is_synced",
+    "snapshot_is_replaced": "nothing_is_synced",
+    "snapshot_is_saved": "nothing_is_synced",
+    "snapshot_of_several_pages": "nothing_is_synced",
+    "snapshots_are_deleted": "nothing_is_synced",
+}
+"""For each scenario with hazards an animal in files that it catches: to look for one takes minutes."""
+
+UNCAUGHT: Mapping[str, str] = {
+    "disk_becomes_read_only": "no animal goes wrong on a disk that has become read-only",
+    "every_call_fails_once_for_want_of_room": "no animal in files is known that it catches",
+    "every_call_fails_once_with_an_io_error": "no animal in files is known that it catches",
+    "every_call_is_interrupted_once": "no animal in files is known that it catches",
+    "every_sync_lies_once": "what such a disk loses is measured, since no backend can help it",
+}
+"""The scenarios with hazards that catch nothing, and why."""
+
+
 def catches(program: Program, backend: Backend) -> bool:
     """Whether a program convicts a backend by one of its own rules; a field that it only passes by does not count."""
     if unmet_claim(program, backend.claims):
@@ -335,7 +386,7 @@ def suspects(program: Program) -> list[Backend]:
     return [*(one.backend for one in likely), *CRUDE]
 
 
-@pytest.mark.parametrize("program", installed_programs(), ids=lambda program: program.name)
+@pytest.mark.parametrize("program", CALM, ids=lambda program: program.name)
 def test_a_scenario_catches_a_broken_backend_by_a_rule_that_it_is_about(program: Program) -> None:
     assert any(catches(program, backend) for backend in suspects(program)), (
         f"{program.name} catches nothing: write a backend that breaks {' '.join(program.rules)} the way it looks for"
@@ -345,3 +396,22 @@ def test_a_scenario_catches_a_broken_backend_by_a_rule_that_it_is_about(program:
 @pytest.mark.parametrize("backend", CRUDE, ids=lambda backend: backend.name)
 def test_a_crude_mistake_is_caught(backend: Backend) -> None:
     assert any(catches(program, backend) for program in installed_programs())
+
+
+@needs_ptrace
+@pytest.mark.parametrize("name", CAUGHT_IN_SWEEPS)
+def test_a_scenario_with_hazards_catches_an_animal_in_files_by_a_rule_that_it_is_about(name: str) -> None:
+    program = next(one for one in STRUCK if one.name == name)
+    animal = next(one for one in FILES_ANIMALS if one.name == CAUGHT_IN_SWEEPS[name])
+    about = {*program.rules} & {*animal.killed_by}
+    assert about, f"{name} is not about what is wrong with {animal.name}"
+    sweeping = installed_sweeping()
+    assert sweeping is not None
+    with sweeping(Ask(words=animal.chosen, claims=animal.backend.claims, states_max=60, runs_max=12)) as sweep:
+        found = sweep.sweep(program, lambda *_: None)
+    assert about & {rule for witness in found.witnesses for rule in witness.rules}, f"{name} lets {animal.name} pass"
+
+
+def test_every_scenario_with_hazards_has_its_animal_or_says_why_not() -> None:
+    assert {program.name for program in STRUCK} == CAUGHT_IN_SWEEPS.keys() | UNCAUGHT.keys()
+    assert not CAUGHT_IN_SWEEPS.keys() & UNCAUGHT.keys()

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import perdure_zoo
 import pytest
-from perdure import AtomicWrite, Backend, Claims, Location, Storage, WriteRejected
+from perdure import AtomicWrite, Backend, Claims, EventEnvelope, Location, Storage, WriteRejected
 from perdure_memory import backend as memory
 from perdure_sqlite import backend as sqlite
 from perdure_tck import overlap_generation
@@ -22,6 +22,7 @@ from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program
 from perdure_tck.scenario_text import ScenarioError, parse, show
 from perdure_zoo._animal import WardJournal, caged
+from perdure_zoo._query_ward import WardQueries, caged_with_queries
 
 RACE = """\
 # Two writers.
@@ -96,6 +97,38 @@ def test_an_expectation_that_no_order_gives_or_that_forgets_one_contradicts_the_
 def test_handles_of_their_own_ask_for_a_claim_and_one_handle_does_not() -> None:
     assert unmet_claim(program(), Claims()) == ""
     assert unmet_claim(program(RACE.replace("one_handle\n", "")), Claims()) == "shared"
+
+
+@pytest.mark.parametrize(
+    ("claims", "query", "unmet"),
+    [
+        (Claims(live_queries=True), "query f events by tag t", ""),
+        (Claims(live_queries=True, tags=False), "query f events by tag t", "tags"),
+        (Claims(), "query f all events", "live_queries"),
+        (Claims(), "query f current all events", ""),
+        (Claims(), "reopen", "survives_close"),
+    ],
+)
+def test_a_block_asks_for_the_claims_that_its_steps_need(claims: Claims, query: str, unmet: str) -> None:
+    text = RACE.replace("together", f"{query}\ntogether").replace("p 2 ", "p 2 tags=t ")
+    assert unmet_claim(program(text), claims) == unmet
+
+
+def test_a_query_that_cannot_be_closed_when_all_is_done_is_no_fault_of_the_kit() -> None:
+    """What a program left open is closed for it; a `close` of its own is what asks for that."""
+    text = "rules Q-08\none_handle\nquery f all events\ntogether\n  a: write p 1\n  b: take f 1\nend"
+    finding = examined(caged_with_queries("waits_to_close", ClosingWaits), text)
+    assert not finding.witnesses
+    assert finding.coverage["looks"] > 0
+
+
+class ClosingWaits(WardQueries):
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        try:
+            async for row in super().feed(subject, behind, tag, live):
+                yield row
+        finally:
+            await self.shelf.changes.after(self.shelf.changes.count)
 
 
 # ------------------------------------------------------------------------------------------------------------- finding
