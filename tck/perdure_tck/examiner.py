@@ -164,7 +164,7 @@ class Examiner:
         stage = Stage(self.backend, program.page_size, self._open_limit_s)
         try:
             trial = self._try(program, claims or self.claims, stage)
-        except KitFault:
+        except BaseException:  # Ctrl-C too: nobody else knows of this stage
             _close_after(stage)
             raise
         if trial.deviations:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from perdure import PersistentRepr
 from . import model
 from .document import RuleResult, Witness
 from .judge import FULL_CLAIMS, disagreement
+from .linear import Explorer
 from .model import State
 from .operations import SaveSnapshot, Write
 from .packs import SUFFIX
@@ -27,6 +29,9 @@ from .verdict import Word
 NAME_LENGTH = 48
 NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)+"
 SMALL = 20
+SILENT = ("clock", "reopen", "cancel", "")
+"""Kinds of operations whose outcome goes without saying."""
+
 HEAVY_BYTES = 2_000_000
 HEAVY_EVENTS = 2_000
 """Above either, a scenario is of the level full."""
@@ -129,19 +134,31 @@ def frozen(program: Program, name: str, prose: str) -> Program:
 
 
 def _expecting(program: Program) -> tuple[Step, ...]:
-    """The steps with the outcomes that the model allows a backend that claims everything."""
+    """The steps with the outcomes that the model allows a backend that claims everything.
+
+    Where steps overlap, those are the outcomes of every order of them, and of the steps behind them in each.
+    """
+    allowed = _in_any_order(program) if program.overlaps else _one_by_one(program)
+    return tuple(
+        msgspec.structs.replace(step, expected=() if step.operation.kind in SILENT else outcomes)
+        for step, outcomes in zip(program.steps, allowed, strict=True)
+    )
+
+
+def _in_any_order(program: Program) -> Iterator[tuple[str, ...]]:
+    possible = Explorer(program.steps, FULL_CLAIMS).outcomes()
+    return (tuple(sorted({*map(str, possible[number])})) for number in range(1, len(program.steps) + 1))
+
+
+def _one_by_one(program: Program) -> Iterator[tuple[str, ...]]:
     states: dict[str, State] = {}
     now = State().now
-    steps = []
     for number, step in enumerate(program.steps, 1):
         known = states.get(step.namespace, State())
         before = msgspec.structs.replace(known, now=now)
         transitions = model.step(before, step.operation, number, FULL_CLAIMS)
-        outcomes = tuple(dict.fromkeys(str(one.outcome) for one in transitions))
-        silent = step.operation.kind in ("clock", "reopen", "")
-        steps.append(msgspec.structs.replace(step, expected=() if silent else outcomes))
+        yield tuple(dict.fromkeys(str(one.outcome) for one in transitions))
         states[step.namespace], now = transitions[0].state, transitions[0].state.now
-    return tuple(steps)
 
 
 def _level(program: Program) -> str:

@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -26,6 +27,7 @@ from . import generation
 from .examiner import Examiner, Finding, readable
 from .offers import Offers
 from .program import Program
+from .scratch import new_directory, remove
 from .stage import KitFault
 
 Progress = Callable[[int, int, str], None]
@@ -89,7 +91,8 @@ class Lanes:
         self._done = itertools.count(1)
         self._interrupted = threading.Event()
         apart = apart and bool(work.words) and work.count >= FEW
-        self._processes = [_begun(work, place) for place in range(LANES)] if apart else []
+        self._directory = new_directory() if apart else None
+        self._processes = [_begun(work, place, self._directory) for place in range(LANES)] if self._directory else []
 
     def __enter__(self) -> Lanes:
         return self
@@ -104,6 +107,8 @@ class Lanes:
                 if pipe:
                     with contextlib.suppress(OSError):
                         pipe.close()
+        if self._directory:
+            remove(self._directory)
 
     def findings(self) -> list[Finding]:
         """What all lanes found, lane by lane. Raises `KitFault` if a lane could not go on."""
@@ -162,9 +167,15 @@ def _findings(
             return
 
 
-def _begun(work: Work, place: int) -> subprocess.Popen[bytes]:
+def _begun(work: Work, place: int, directory: Path) -> subprocess.Popen[bytes]:
+    """A lane in a process of its own. It has its locations below the directory, since whoever is killed leaves them."""
     lane = _Lane(work=work, place=place, import_path=tuple(sys.path))
-    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(directory)},
+    )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it ended at once, which is told when it is asked for
         process.stdin.write(msgspec.json.encode(lane) + b"\n")

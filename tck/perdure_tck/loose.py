@@ -40,7 +40,7 @@ EVENTS_MAX = 1_000
 
 
 def loose(codes: bytes, name: str) -> Program:
-    """The program of some bytes; one in sixteen has raw ids or large contents."""
+    """The program of some bytes, as far as it can be borne; one in sixteen has raw ids or large contents."""
     program = decode(codes, name)
     match codes[0] >> 2:
         case 63 | 62:

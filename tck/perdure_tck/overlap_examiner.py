@@ -8,8 +8,6 @@ for moments that a seed says. Then there is no schedule to repeat, and a witness
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,9 +27,9 @@ from .overlap_runner import real, simulated
 from .program import Program, Step
 from .runner import Limits
 from .scenario_text import show
-from .scratch import scratch
+from .scratch import new_directory, remove
 from .shrink import TRIES_MAX, shrink
-from .simulation import Choose, Schedule, SimulatedThread, following, schedules
+from .simulation import END_S, Choose, Schedule, SimulatedThread, following, schedules
 from .stage import KitFault, Pulse, Result, Silent, Stage
 from .trial import Trial
 
@@ -92,11 +90,17 @@ class OverlapExaminer:
         self._pulse = Pulse()
         self._not_simulated: str | None = None
         self._directory: Path | None = None
+        self._closed = False
         self._judgements: dict[tuple[tuple[Step, ...], Execution, Claims], Judgement] = {}
 
     def close(self) -> None:
-        self._remove_directory()
+        """End what is under way in the thread, which Ctrl-C does not reach, and only then remove its directory."""
+        self._closed = True
+        thread = self._thread
         self._leave_thread()
+        if thread is not None and not thread.blocked:
+            thread.join(END_S)
+        self._remove_directory()
 
     def _leave_thread(self) -> None:
         if self._thread is not None:
@@ -240,14 +244,16 @@ class OverlapExaminer:
 
     def _empty_directory(self) -> Path:
         """The directory of the run before, if it was left empty: to make one takes as long as a run in memory."""
+        if self._closed:
+            raise KitFault(f"{self._backend.name}: examining it was ended")
         if self._directory is None or any(self._directory.iterdir()):
             self._remove_directory()
-            self._directory = Path(tempfile.mkdtemp(prefix="perdure-", dir=scratch()))
+            self._directory = new_directory()
         return self._directory
 
     def _remove_directory(self) -> None:
         if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            remove(self._directory)
 
     def _on_real_loop(self, program: Program, claims: Claims) -> Trial:
         self._trials += 1
@@ -259,11 +265,13 @@ class OverlapExaminer:
             if alone
             else self._shared_stage(program.page_size)
         )
-        execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}", prefix).execution()
+        try:
+            execution = real(concrete, stage, self._limits, f"{SEED} {self._trials}", prefix).execution()
+        finally:
+            if alone:
+                _close(stage)
         trial = self._judged(concrete, prefix, execution, claims, {"interleavings": 1, "real_runs": 1})
-        if alone:
-            _close(stage)
-        if trial.deviations or stage.pulse.given_up:
+        if trial.deviations or execution.ended_early:
             self._leave_stages()
         return trial
 

@@ -104,7 +104,11 @@ class Run:
         return Execution(self._sorted())
 
     def cut_off(self, outcome: AnyOutcome, why: str) -> Execution:
-        """With the calls that never returned; none if it was closing what a program left open that gave no answer."""
+        """With the calls that never returned.
+
+        After the last step only queries that were left open are closed. If that gives no answer, the execution is whole
+        all the same: what a close has to answer is judged where one is asked for (Q-43).
+        """
         if len(self._observations) == len(self._program.steps):
             return Execution(self._sorted(), why)
         waiting = [number for number in self._began if number not in self._observations]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Coroutine
@@ -21,7 +19,7 @@ import msgspec
 from perdure import Backend, Location, Storage
 
 from .model import START_OF_CLOCK
-from .scratch import scratch
+from .scratch import new_directory, remove
 
 Result = TypeVar("Result")
 GRACE_S = 0.5
@@ -177,7 +175,7 @@ class Stage:
         self.clock = ManualClock()
         self.pulse = Pulse()
         self._removes_directory = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="perdure-", dir=scratch()))
+        self.directory = directory or new_directory()
         self._open_limit_s = open_limit_s
         self._locations: dict[str, Location] = {}
         self._handles: dict[str, Handle] = {}
@@ -252,4 +250,4 @@ class Stage:
             self.pulse.end()
             self._thread.stop()
             if self._removes_directory:
-                shutil.rmtree(self.directory, ignore_errors=True)
+                remove(self.directory)

@@ -260,8 +260,19 @@ def codes(head: int, seed: int, length: int = 40) -> bytes:
     return bytes([head]) + random.Random(seed).randbytes(HEAD_SIZE - 1 + CODE_SIZE * length)
 
 
-def test_most_programs_are_those_of_the_gate() -> None:
-    assert all(loose(codes(head, 1), "one") == decode(codes(head, 1), "one") for head in range(0, 240, 7))
+def test_most_programs_are_those_of_the_gate_up_to_what_can_be_borne() -> None:
+    """The second byte tells the mood; programs of a mood for long logs may write more than is borne."""
+    whole = 0
+    for seed in range(200):
+        code = codes(seed * 7 % 240, seed)
+        gate, let_loose = decode(code, "one"), loose(code, "one")
+        assert let_loose == msgspec.structs.replace(gate, steps=gate.steps[: len(let_loose.steps)])
+        if let_loose != gate:
+            over = gate.steps[: len(let_loose.steps) + 1]
+            batches = [one for step in over if isinstance(step.operation, Write) for one in step.operation.batches]
+            assert sum(one.last - one.first + 1 for one in batches) > EVENTS_MAX
+        whole += let_loose == gate
+    assert whole > 180
 
 
 def test_some_have_raw_ids_at_a_location_of_their_own() -> None:

@@ -113,6 +113,13 @@ def test_every_installed_scenario_could_be_frozen_as_it_is() -> None:
             assert not written.expected or shown & {one.partition(" at ")[0] for one in written.expected}
 
 
+def test_where_steps_overlap_every_order_is_allowed() -> None:
+    text = "rules J-33\none_handle\ntogether\n  a: write p 1\n  b: write p 1\n  c: cancel a\nend\nreopen\nreplay p\n"
+    steps = frozen(parse(text, "one"), "one_is_cancelled", BECAUSE).steps
+    expected = [step.expected for step in steps]
+    assert expected == [("cancelled", "conflict", "ok"), ("conflict", "ok"), (), (), ("1",)]
+
+
 def test_what_is_heavy_is_of_the_level_full() -> None:
     assert frozen(parse("rules J-43\nwrite p 1 data=size:3000000", "one"), "one_is_large", BECAUSE).level == "full"
     assert frozen(parse("rules J-43\nwrite p 1..2001", "one"), "many_are_written", BECAUSE).level == "full"

@@ -260,3 +260,43 @@ def test_generated_programs_find_nothing_in_memory_and_races_where_there_are_som
         witness = found(perdure_zoo.animal(name).backend, 150)[0].witnesses[0]
         assert witness.rules[0].startswith(chapter)
         assert len(witness.steps) <= 5, witness.text
+
+
+# ------------------------------------------------------------------------------------------------- what is left behind
+
+
+LEFT_OPEN = """\
+rules Q-08
+one_handle
+
+query f all events
+together
+  a: write p 1 -> ok
+  b: write q 1 -> ok
+end
+"""
+
+
+class ClosingNeverEnds(WardQueries):
+    """Whoever closes a live query waits for ever."""
+
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        try:
+            async for row in super().feed(subject, behind, tag, live):
+                yield row
+        finally:
+            if live:
+                await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("in_simulation", [True, False])
+def test_closing_what_was_left_open_may_be_silent_once_every_step_was_observed(in_simulation: bool) -> None:
+    asked = program(LEFT_OPEN + "take f 2 -> p 1, q 1 | q 1, p 1\n")
+    with Examiner(caged_with_queries("closing", ClosingNeverEnds), operation_limit_s=0.5, open_limit_s=1.0) as examiner:
+        if not in_simulation:
+            examiner.overlaps._not_simulated = "a test asks so"
+        trial = examiner.overlaps.search(asked, Claims(live_queries=True), 2)
+    assert not trial.deviations
+    assert len(trial.execution.observations) == len(asked.steps)
+    assert trial.execution.ended_early
+    assert trial.runs == 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,3 +46,54 @@ def test_a_place_that_somebody_chose_is_obeyed(monkeypatch: pytest.MonkeyPatch, 
     free(monkeypatch, ROOM_MIN)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "chosen"))
     assert scratch() == Path(tempfile.gettempdir())
+
+
+LEFT = """
+from perdure_tck.scratch import new_directory, remove
+removed, left = new_directory(), new_directory()
+remove(removed)
+assert not removed.exists()
+removed.mkdir()  # as a thread might that was left behind
+(left / "file").write_text("left")
+raise KeyboardInterrupt
+"""
+
+
+def test_what_nobody_removed_is_gone_when_the_interpreter_has_ended(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt"), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+LATE = """
+import atexit
+from perdure_tck import scratch
+
+def late():  # runs after what was registered later
+    try:
+        scratch.new_directory()
+    except OSError as error:
+        print(error)
+
+atexit.unregister(scratch._remove_what_is_left)
+atexit.register(late)
+atexit.register(scratch._remove_what_is_left)
+"""
+
+
+def test_no_directory_is_made_while_the_interpreter_ends(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "is not made: the interpreter is ending" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []

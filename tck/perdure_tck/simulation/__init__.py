@@ -8,4 +8,5 @@ from ._schedule import Choose as Choose
 from ._schedule import Schedule as Schedule
 from ._schedule import following as following
 from ._schedule import schedules as schedules
+from ._thread import END_S as END_S
 from ._thread import SimulatedThread as SimulatedThread

@@ -74,9 +74,9 @@ class SimulatedThread:
         self._jobs.put(self._end_what_is_open)
         self._jobs.put(None)
 
-    def join(self) -> None:
-        """Wait until the thread has ended; after `leave`."""
-        self._thread.join()
+    def join(self, limit_s: float | None = None) -> None:
+        """Wait until the thread has ended, but not longer than this; after `leave`."""
+        self._thread.join(limit_s)
 
     def _end_what_is_open(self) -> None:
         if not self._loop.is_closed():
