@@ -78,7 +78,7 @@ class TornEndCannotBeOpened(Recovery):
 
 
 @family.animal(
-    bug="SEEN-58",
+    bug="SEEN-208",
     system=NONE_REPORTED + "what can be read of a torn batch is worth keeping, it seems",
     source="https://github.com/neo4j/neo4j/pull/8726",
     cause="the whole entries of a torn frame are taken",
@@ -175,7 +175,7 @@ class LastButOneIsNotChecked(Recovery):
 
 
 @family.animal(
-    bug="SEEN-60",
+    bug="SEEN-210",
     system=NONE_REPORTED + "a checkpoint is believed to be the end",
     source="https://www.usenix.org/conference/fast17/technical-sessions/presentation/ganesan",
     cause="the log is read as far as it went at the last closing, and no further",
@@ -191,7 +191,7 @@ class SealIsTakenForTheEnd(Recovery):
 
 
 @family.animal(
-    bug="SEEN-61",
+    bug="SEEN-211",
     system=NONE_REPORTED + "a file without a single entry was never thought of",
     source="https://github.com/apache/fluss/issues/4012",
     cause="a new segment that holds nothing yet is refused as damaged",
@@ -207,7 +207,7 @@ class EmptySegmentCannotBeOpened(Recovery):
 
 
 @family.animal(
-    bug="SEEN-62",
+    bug="SEEN-212",
     system=NONE_REPORTED + "an interrupted renaming looks as if it should be finished",
     source="https://github.com/camunda/camunda/issues/14594",
     cause="a temporary file that a crash has left is put into its place",
@@ -224,7 +224,7 @@ class LeftoverIsTakenForASnapshot(Recovery):
 
 
 @family.animal(
-    bug="SEEN-63",
+    bug="SEEN-213",
     system=NONE_REPORTED + "the checksum is written, and nobody compares it",
     source="https://www.usenix.org/conference/fast17/technical-sessions/presentation/ganesan",
     cause="the checksum of a snapshot covers its header only",

@@ -76,7 +76,7 @@ class AcknowledgedInTheBuffer(Disk):
 
 
 @family.animal(
-    bug="SEEN-50",
+    bug="SEEN-200",
     system=NONE_REPORTED + "a sync of the wrong file succeeds like any other",
     source=ATC_2020,
     cause="another file is synced than the one that was written",
@@ -125,7 +125,7 @@ class RenamedAndTheDirectoryNotSynced(Disk):
 
 
 @family.animal(
-    bug="SEEN-51",
+    bug="SEEN-201",
     system=NONE_REPORTED + "the directory is forgotten where files are begun, not where they are replaced",
     source="https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai",
     cause="the directory is not synced when a new segment is begun",
@@ -143,7 +143,7 @@ class NewSegmentWithoutAName(SegmentLog):
 
 
 @family.animal(
-    bug="SEEN-52",
+    bug="SEEN-202",
     system=NONE_REPORTED + "a header that is written into a file that has its name already",
     source="https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai",
     cause="a new segment is made in its place, and filled there",
@@ -178,7 +178,7 @@ class FailedSyncIsRepeated(Disk):
 
 
 @family.animal(
-    bug="SEEN-53",
+    bug="SEEN-203",
     system="LevelDB, LMDB, SQLite in rollback mode, Redis, as studied",
     source=ATC_2020,
     cause="what a sync answers is not looked at",
@@ -193,7 +193,7 @@ class FailedSyncIsIgnored(Disk):
 
 
 @family.animal(
-    bug="SEEN-54",
+    bug="SEEN-204",
     system=NONE_REPORTED + "the count that a write answers is not looked at",
     source=ATC_2020,
     cause="a write that stored less than it was given does not go on with the rest",
@@ -257,7 +257,7 @@ class OldSnapshotIsDeletedFirst(Disk):
 
 
 @family.animal(
-    bug="SEEN-55",
+    bug="SEEN-205",
     system=NONE_REPORTED + "names are synced when they are made, and not when they are removed",
     source="https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai",
     cause="the directory is not synced after snapshots were removed",
@@ -272,7 +272,7 @@ class DeletedSnapshotsComeBack(SnapshotFiles):
 
 
 @family.animal(
-    bug="SEEN-56",
+    bug="SEEN-206",
     system=NONE_REPORTED + "deletions are thought to be less dear than events",
     source="https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai",
     cause="deletions are kept in memory and written at the closing",
@@ -301,7 +301,7 @@ class DeletionsAreWrittenAtTheClosing(SegmentLog):
 
 
 @family.animal(
-    bug="BUG-053b",
+    bug="BUG-053c",
     system="Akka.Persistence.MongoDB",
     source="https://github.com/akkadotnet/Akka.Persistence.MongoDB/issues/190",
     cause="each event of an AtomicWrite is a frame of its own",
@@ -316,7 +316,7 @@ class EventsAreFramedOneByOne(SegmentLog):
 
 
 @family.animal(
-    bug="SEEN-57",
+    bug="SEEN-207",
     system=NONE_REPORTED + "room is made before it is needed",
     source="https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai",
     cause="a compaction removes the old segments before the new one is in its place",
