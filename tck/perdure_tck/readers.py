@@ -55,6 +55,7 @@ class Reader:
         self._task = asyncio.create_task(self._drive())
 
     async def _drive(self) -> None:
+        abandoned = False
         try:
             while True:
                 await self._asked.wait()
@@ -65,8 +66,11 @@ class Reader:
                     answer.set_result(await self._next_own())
                 except Exception as error:
                     answer.set_result(error)  # as a value: nobody need come for it
+        except GeneratorExit:
+            abandoned = True  # with its loop, which a backend had blocked: nothing can be awaited any more
+            raise
         finally:
-            close = getattr(self._iterator, "aclose", None)
+            close = None if abandoned else getattr(self._iterator, "aclose", None)
             if close is not None:
                 await close()
 
