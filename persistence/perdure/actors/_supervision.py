@@ -33,7 +33,11 @@ class SupervisorStrategy:
         restarts_max: int | None = None,
         within_s: float | None = None,
     ) -> None:
-        self._directives = {Exception: Directive.RESTART, InitializationFailed: Directive.STOP, **(directives or {})}
+        self._directives: dict[type[BaseException], Directive] = {
+            Exception: Directive.RESTART,
+            InitializationFailed: Directive.STOP,
+        }
+        self._directives.update(directives or {})
         self._restarts_max = restarts_max
         self._within_s = within_s
 
