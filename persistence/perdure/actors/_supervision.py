@@ -33,10 +33,7 @@ class SupervisorStrategy:
         restarts_max: int | None = None,
         within_s: float | None = None,
     ) -> None:
-        self._directives: dict[type[BaseException], Directive] = {
-            Exception: Directive.RESTART,
-            InitializationFailed: Directive.STOP,
-        }
+        self._directives: dict[type, Directive] = {Exception: Directive.RESTART, InitializationFailed: Directive.STOP}
         self._directives.update(directives or {})
         self._restarts_max = restarts_max
         self._within_s = within_s
