@@ -45,7 +45,7 @@ from perdure_tck.operations import (
 )
 from perdure_tck.outcomes import AnyOutcome, Conflict, Invalid
 from perdure_tck.program import Program
-from perdure_tck.runner import _answer as answer_of
+from perdure_tck.runner import answer as answer_of
 from perdure_tck.stage import ManualClock
 
 EXAMPLES = 100
