@@ -40,6 +40,8 @@ WIDE = {
     "first_instead_of_newest": "a load without bounds is how every scenario looks at what is there",
     "newest_by_seconds": "on a clock that stands still, all snapshots are of one second",
     "events_by_tag_have_no_id": "an event without its id is nobody's: no scenario finds one by a tag",
+    "page_borders_lose_an_event": "whatever reads a feed over more than a page sees it",
+    "live_query_ends_when_it_has_caught_up": "whatever waits for an event sees it",
 }
 """The animals that fall on more rules, and why that says nothing against the rules."""
 
