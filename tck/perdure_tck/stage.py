@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from perdure import Backend, Location, Storage
 
+from .endpoints import endpoint_of
 from .model import START_OF_CLOCK
 from .scratch import new_directory, remove
 
@@ -227,9 +228,13 @@ class Stage:
 
     def _location(self, namespace: str) -> Location:
         if namespace not in self._locations:
+            endpoint = endpoint_of(self.backend)
+            namespace_ = namespace or "perdure"
             location = Location(
                 directory=self.directory,
-                namespace=namespace or "perdure",
+                endpoint=endpoint,
+                # a server has no fresh directory to begin in: the names of its namespaces are fresh instead
+                namespace=f"{self.directory.name}-{namespace_}" if endpoint else namespace_,
                 refresh_interval_s=REFRESH_INTERVAL_S,
                 clock=self.clock,
             )

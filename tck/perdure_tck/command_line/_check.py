@@ -9,7 +9,7 @@ import click
 
 from ..preflight import preflight
 from ..verdict import EXIT_KIT_FAULT
-from ._usage import backend_settings, chosen_backend, chosen_conformance
+from ._usage import backend_settings, chosen_backend, chosen_conformance, server_of
 
 
 @click.command()
@@ -24,9 +24,10 @@ def check(backend: str, conformance: Path | None, limit: float, settings: tuple[
     chosen = chosen_backend(backend, settings)
     claims = chosen_conformance(conformance).claims_of(chosen.claims)
     failed = False
-    for found in preflight(chosen, claims, limit):
-        click.echo(f"{'✓' if found.passed else '✗'} {found.name:<34} {found.seen}")
-        failed = failed or not found.passed
+    with server_of(chosen):
+        for found in preflight(chosen, claims, limit):
+            click.echo(f"{'✓' if found.passed else '✗'} {found.name:<34} {found.seen}")
+            failed = failed or not found.passed
     if failed:
         click.echo("KIT FAULT  the adapter is not ready to be judged; mend the line marked ✗ first")
         sys.exit(EXIT_KIT_FAULT)

@@ -23,7 +23,16 @@ from ..history import Recorder
 from ..own_scenarios import with_own
 from ..rules import rule
 from ..witness_files import with_files, without_files
-from ._usage import Usage, backend_settings, chosen_backend, chosen_conformance, programs, usage_errors, writable
+from ._usage import (
+    Usage,
+    backend_settings,
+    chosen_backend,
+    chosen_conformance,
+    programs,
+    server_of,
+    usage_errors,
+    writable,
+)
 
 
 @click.command()
@@ -84,7 +93,7 @@ def run(
             writable(report)
     with usage_errors():
         without_files(witnesses)
-    with _progress() as progress, _recording(history) as recorder:
+    with server_of(chosen), _progress() as progress, _recording(history) as recorder:
         found = conduct(chosen, request, progress, recorder)
     with usage_errors():
         found = with_files(found, witnesses)

@@ -12,9 +12,10 @@ from perdure import Backend, load_backend
 from perdure.errors import OpenFailed, PerdureError
 
 from ..conformance import Conformance, read_conformance
+from ..endpoints import NoServer, served
 from ..packs import installed_programs
 from ..program import Program
-from ..verdict import EXIT_USAGE
+from ..verdict import EXIT_UNPROVEN, EXIT_USAGE
 
 CONFORMANCE_FILE = Path("conformance.toml")
 
@@ -52,6 +53,19 @@ def chosen_backend(name: str, settings: Sequence[str]) -> Backend:
         pairs[key] = value
     with usage_errors():
         return load_backend(name, pairs)
+
+
+@contextmanager
+def server_of(backend: Backend) -> Iterator[None]:
+    """The server that a backend needs, while the context lasts; without one nothing is run, and that is no green."""
+    try:
+        with served(backend) as server:
+            if server is not None:
+                click.echo(f"server: {server.endpoint}", err=True)
+            yield
+    except NoServer as error:
+        click.echo(f"NOT RUN  no server for {backend.name}: {error}", err=True)
+        sys.exit(EXIT_UNPROVEN)
 
 
 def chosen_conformance(path: Path | None) -> Conformance:
