@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-import asyncpg
+try:
+    import asyncpg
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError('the backend postgres needs asyncpg; pip install "perdure[postgres]"') from missing
 from perdure import Backend, Claims, Location, Storage
 
 from ._connection import Database

@@ -49,7 +49,6 @@ class Writer:
         self._queue: deque[Call] = deque()
         self._waiting: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._under_way: asyncio.Future[None] | None = None
         self.closed = False
 
     async def __aenter__(self) -> Writer:
@@ -66,16 +65,13 @@ class Writer:
         """Store all of it or nothing. It is written also if this is cancelled."""
         _refuse_going_back(writes)
         call = Call(writes, now, asyncio.get_running_loop().create_future())
-        call.answer.add_done_callback(_looked_at)
         self._queue.append(call)
         self._wake()
-        await asyncio.shield(call.answer)
+        await call.answer
 
     async def quiet(self) -> None:
         """Wait until everything that was queued before is answered. (J-47)"""
-        last = self._queue[-1].answer if self._queue else self._under_way
-        if last is not None:
-            await asyncio.wait([last])
+        await self.write((), 0)
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
@@ -88,26 +84,28 @@ class Writer:
                 await self._waiting
                 continue
             group = self._group()
-            self._under_way = group[-1].answer
             await self._commit(group)
-            self._under_way = None
-            self._wrote()
+            if any(call.writes for call in group):
+                self._wrote()
 
     def _group(self) -> list[Call]:
         group = [self._queue.popleft()]
-        numbers = _last_numbers({}, group[0])
+        reached: dict[str, int] = {}
+        whole = _goes_on(reached, group[0])
         events, size = _count(group[0]), group[0].size
-        while self._queue and events < EVENTS_MAX and size < BYTES_MAX:
-            more = _last_numbers(numbers, self._queue[0])
-            if more is None or numbers is None:
-                break  # it does not go on where the group leaves off: it is looked at alone
-            numbers = more
+        # a call with a gap, or one that does not go on where the group leaves off, is looked at alone
+        while whole and self._queue and events < EVENTS_MAX and size < BYTES_MAX:
+            if not _goes_on(reached, self._queue[0]):
+                break
             call = self._queue.popleft()
             events, size = events + _count(call), size + call.size
             group.append(call)
         return group
 
     async def _commit(self, group: Sequence[Call]) -> None:
+        if not any(call.writes for call in group):
+            _answer(group, None)
+            return
         try:
             connection = await self._database.line("writer")
         except (*AWAY, asyncpg.PostgresError) as error:
@@ -129,9 +127,8 @@ class Writer:
                 for event in write.events:
                     columns.add(event, call.now)
         arguments = list(firsts), list(firsts.values()), *columns.events, *columns.tags
-        name = "append" if _last_numbers({}, *group) is not None else "append_above_gap"
         try:
-            await self._call(connection, name, arguments)
+            await self._call(connection, "append", arguments)
         except asyncpg.PostgresError as error:
             if error.sqlstate != GAP:
                 raise
@@ -163,29 +160,27 @@ def _refuse_going_back(writes: Sequence[AtomicWrite]) -> None:
         highest[write.persistence_id] = write.highest_sequence_nr
 
 
-def _looked_at(answer: asyncio.Future[None]) -> None:
-    """So that nothing complains of an error whose caller was cancelled."""
-    _ = answer.cancelled() or answer.exception()
-
-
 def _count(call: Call) -> int:
     return sum(len(write.events) for write in call.writes)
 
 
-def _last_numbers(before: dict[str, int] | None, *calls: Call) -> dict[str, int] | None:
-    """The last number of every id after some calls; None if one of them leaves a gap, or goes back."""
-    numbers = dict(before or {})
-    for call in calls:
-        for write in call.writes:
-            for event in write.events:
-                if numbers.get(write.persistence_id, event.sequence_nr - 1) != event.sequence_nr - 1:
-                    return None
-                numbers[write.persistence_id] = event.sequence_nr
-    return numbers
+def _goes_on(reached: dict[str, int], call: Call) -> bool:
+    """Whether each write begins where the one before it of its id ends; if so, `reached` goes on with it.
+
+    What is in there afterwards of a call that does not is of no use to anybody: its group ends before it.
+    """
+    for write in call.writes:
+        last = reached.get(write.persistence_id)
+        if last is not None and write.lowest_sequence_nr != last + 1:
+            return False
+        reached[write.persistence_id] = write.highest_sequence_nr
+    return True
 
 
 def _answer(group: Sequence[Call], error: Exception | None) -> None:
     for call in group:
+        if call.answer.done():
+            continue  # the caller was cancelled
         if error is None:
             call.answer.set_result(None)
         else:

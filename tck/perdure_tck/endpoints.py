@@ -50,7 +50,7 @@ def served(backend: Backend) -> Iterator[Served | None]:
     """A server for a backend that needs one, for as long as the context lasts; one that was given is left alone."""
     given, point = endpoint_of(backend), _offered(backend.name)
     if point is None or given:
-        yield Served(given, "given") if given else None
+        yield Served(given, f"given by {variable(backend.name)}") if given else None
         return
     with point(backend.settings) as server:
         os.environ[variable(backend.name)] = server.endpoint

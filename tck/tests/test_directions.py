@@ -18,6 +18,7 @@ ALLOWED = {
     "perdure_memory": {"perdure"},
     "perdure_sqlite": {"perdure"},
     "perdure_files": {"perdure"},
+    "perdure_postgres": {"perdure"},
     "perdure_zoo": {"perdure", "perdure_files", "perdure_memory"},
     "perdure_tck": {"perdure"},
     "perdure_scenarios": {"perdure", "perdure_tck"},

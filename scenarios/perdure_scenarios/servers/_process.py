@@ -32,9 +32,10 @@ PR_SET_PDEATHSIG = 1
 class ServerProcess:
     """Where a server runs, as whom, and the process if it runs."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, above: Path | None = None) -> None:
+        """`above` is where its directory is made: in memory by default, where there is room."""
         # short: the path of a unix socket has at most 107 bytes
-        self.directory = Path(tempfile.mkdtemp(prefix=f"perdure-{name}-", dir=scratch()))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"perdure-{name}-", dir=above or scratch()))
         self.account = _account()
         if self.account is not None:
             os.chown(self.directory, self.account, self.account)
