@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError, Message
 from .._arguments import MAX_TIMESTAMP, check_number
 from .._events import AtomicWrite, Payload, PersistentRepr
 from . import persistence_pb2 as messages
+from ._akka_values import PersistentFSMSnapshot as PersistentFSMSnapshot
+from ._akka_values import StateChangeEvent as StateChangeEvent
+from ._on_demand import PERSISTENCE_MESSAGE_ID as PERSISTENCE_MESSAGE_ID
 
-PERSISTENCE_MESSAGE_ID: Final = 7
 TICKS_AT_UNIX_EPOCH: Final = 621_355_968_000_000_000
 
 _NANOSECONDS_IN_A_TICK: Final = 100
@@ -38,35 +40,6 @@ class AtLeastOnceDeliverySnapshot(msgspec.Struct, frozen=True, gc=False):
     unconfirmed_deliveries: tuple[UnconfirmedDelivery, ...] = ()
 
 
-class StateChangeEvent(msgspec.Struct, frozen=True, gc=False):
-    """A state machine has gone to a state, with a timeout of whole milliseconds or none. (F-56)
-
-    The message cannot tell a timeout of 0 from none, so there is no timeout of 0 here.
-    """
-
-    state_identifier: str
-    timeout_ms: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_timeout(self.timeout_ms)
-
-
-class PersistentFSMSnapshot(msgspec.Struct, frozen=True, gc=False):
-    """State and data of a state machine. (F-56)"""
-
-    state_identifier: str
-    data: Payload
-    timeout_ms: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_timeout(self.timeout_ms)
-
-
-def _check_timeout(timeout_ms: int | None) -> None:
-    if timeout_ms is not None and timeout_ms < 1:
-        raise ValueError(f"timeout_ms {timeout_ms} cannot be told from no timeout; None or at least 1 is allowed")
-
-
 # --- payloads and snapshots ------------------------------------------------------------------------------------------
 
 
@@ -76,7 +49,7 @@ def payload_to_bytes(payload: Payload) -> bytes:
 
 
 def payload_from_bytes(data: bytes) -> Payload:
-    return _payload_of(_parsed(messages.PersistentPayload, data))
+    return _payload_of(parsed(messages.PersistentPayload, data))
 
 
 def _payload_message(payload: Payload) -> messages.PersistentPayload:
@@ -98,7 +71,7 @@ def event_to_bytes(event: PersistentRepr) -> bytes:
 
 def event_from_bytes(data: bytes) -> PersistentRepr:
     """The sender, who is of this moment only, is left out. (J-18)"""
-    return _event_of(_parsed(messages.PersistentMessage, data))
+    return _event_of(parsed(messages.PersistentMessage, data))
 
 
 def write_to_bytes(write: AtomicWrite) -> bytes:
@@ -106,7 +79,7 @@ def write_to_bytes(write: AtomicWrite) -> bytes:
 
 
 def write_from_bytes(data: bytes) -> AtomicWrite:
-    return AtomicWrite(tuple(map(_event_of, _parsed(messages.AtomicWrite, data).payload)))
+    return AtomicWrite(tuple(map(_event_of, parsed(messages.AtomicWrite, data).payload)))
 
 
 def _event_message(event: PersistentRepr) -> messages.PersistentMessage:
@@ -119,7 +92,7 @@ def _event_message(event: PersistentRepr) -> messages.PersistentMessage:
         persistenceId=event.persistence_id,
         manifest=event.manifest,
         writerGuid=event.writer_uuid,
-        timestamp=_ticks_of(event.timestamp),
+        timestamp=ticks_of(event.timestamp),
         metadata=None if event.metadata is None else _payload_message(event.metadata),
     )
 
@@ -135,12 +108,12 @@ def _event_of(message: messages.PersistentMessage) -> PersistentRepr:
         _payload_of(message.payload),
         message.manifest,
         message.writerGuid,
-        _timestamp_of(message),
+        timestamp_of(message.timestamp),
         metadata=_payload_of(message.metadata) if message.HasField("metadata") else None,
     )
 
 
-def _ticks_of(timestamp: int) -> int:
+def ticks_of(timestamp: int) -> int:
     """0 stands for none on both sides."""
     if not timestamp:
         return 0
@@ -148,11 +121,11 @@ def _ticks_of(timestamp: int) -> int:
     return timestamp // _NANOSECONDS_IN_A_TICK + TICKS_AT_UNIX_EPOCH
 
 
-def _timestamp_of(message: messages.PersistentMessage) -> int:
+def timestamp_of(ticks: int) -> int:
     """A date that nanoseconds of 64 bits cannot hold is refused: .NET has dates up to the year 9999."""
-    if not message.timestamp:
+    if not ticks:
         return 0
-    nanoseconds = (message.timestamp - TICKS_AT_UNIX_EPOCH) * _NANOSECONDS_IN_A_TICK
+    nanoseconds = (ticks - TICKS_AT_UNIX_EPOCH) * _NANOSECONDS_IN_A_TICK
     check_number("timestamp", nanoseconds, -MAX_TIMESTAMP, MAX_TIMESTAMP)
     return nanoseconds
 
@@ -182,7 +155,7 @@ def _deliveries_to_bytes(snapshot: AtLeastOnceDeliverySnapshot) -> bytes:
 
 
 def _deliveries_from_bytes(data: bytes) -> AtLeastOnceDeliverySnapshot:
-    message = _parsed(messages.AtLeastOnceDeliverySnapshot, data)
+    message = parsed(messages.AtLeastOnceDeliverySnapshot, data)
     return AtLeastOnceDeliverySnapshot(
         message.currentDeliveryId, tuple(map(_delivery_of, message.unconfirmedDeliveries))
     )
@@ -195,7 +168,7 @@ def _state_change_to_bytes(event: StateChangeEvent) -> bytes:
 
 
 def _state_change_from_bytes(data: bytes) -> StateChangeEvent:
-    message = _parsed(messages.PersistentStateChangeEvent, data)
+    message = parsed(messages.PersistentStateChangeEvent, data)
     return StateChangeEvent(message.stateIdentifier, message.timeoutMillis or None)
 
 
@@ -208,7 +181,7 @@ def _fsm_snapshot_to_bytes(snapshot: PersistentFSMSnapshot) -> bytes:
 
 
 def _fsm_snapshot_from_bytes(data: bytes) -> PersistentFSMSnapshot:
-    message = _parsed(messages.PersistentFSMSnapshot, data)
+    message = parsed(messages.PersistentFSMSnapshot, data)
     if not message.HasField("data"):
         raise ValueError(f"the snapshot of state {message.stateIdentifier!r} has no data")
     return PersistentFSMSnapshot(message.stateIdentifier, _payload_of(message.data), message.timeoutMillis or None)
@@ -267,7 +240,7 @@ class PersistenceMessageSerializer:
 M = TypeVar("M", bound=Message)
 
 
-def _parsed(kind: type[M], data: bytes) -> M:
+def parsed(kind: type[M], data: bytes) -> M:
     try:
         return kind.FromString(data)
     except DecodeError as error:
