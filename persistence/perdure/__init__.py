@@ -77,6 +77,7 @@ from .persistent import NO_SNAPSHOT as NO_SNAPSHOT
 from .persistent import ActorSystem as ActorSystem
 from .persistent import AtLeastOnceDelivery as AtLeastOnceDelivery
 from .persistent import BreakerSettings as BreakerSettings
+from .persistent import CurrentState as CurrentState
 from .persistent import DeleteMessagesFailure as DeleteMessagesFailure
 from .persistent import DeleteMessagesSuccess as DeleteMessagesSuccess
 from .persistent import DeleteSnapshotFailure as DeleteSnapshotFailure
@@ -91,6 +92,7 @@ from .persistent import Health as Health
 from .persistent import OverlappingWriters as OverlappingWriters
 from .persistent import PersistenceSettings as PersistenceSettings
 from .persistent import PersistentActor as PersistentActor
+from .persistent import PersistentFSM as PersistentFSM
 from .persistent import Recovery as Recovery
 from .persistent import RecoveryCompleted as RecoveryCompleted
 from .persistent import ReplayFilter as ReplayFilter
@@ -100,10 +102,16 @@ from .persistent import SaveSnapshotFailure as SaveSnapshotFailure
 from .persistent import SaveSnapshotSuccess as SaveSnapshotSuccess
 from .persistent import SnapshotOffer as SnapshotOffer
 from .persistent import StashOverflowStrategy as StashOverflowStrategy
+from .persistent import StateTimeout as StateTimeout
+from .persistent import Step as Step
+from .persistent import StopReason as StopReason
+from .persistent import SubscribeTransitions as SubscribeTransitions
 from .persistent import ThrowOverflow as ThrowOverflow
 from .persistent import TooManyUnconfirmed as TooManyUnconfirmed
+from .persistent import Transition as Transition
 from .persistent import UnconfirmedDelivery as UnconfirmedDelivery
 from .persistent import UnconfirmedWarning as UnconfirmedWarning
+from .persistent import UnsubscribeTransitions as UnsubscribeTransitions
 from .persistent import effects as effects
 from .serialization import JsonType as JsonType
 from .serialization import Serialization as Serialization

@@ -2,12 +2,19 @@
 
 from . import effects as effects
 from ._behavior import EventSourcedBehavior as EventSourcedBehavior
-from ._behavior import Retention as Retention
 from ._delivery import AtLeastOnceDelivery as AtLeastOnceDelivery
 from ._delivery import DeliverySnapshot as DeliverySnapshot
 from ._delivery import TooManyUnconfirmed as TooManyUnconfirmed
 from ._delivery import UnconfirmedDelivery as UnconfirmedDelivery
 from ._delivery import UnconfirmedWarning as UnconfirmedWarning
+from ._fsm import CurrentState as CurrentState
+from ._fsm import PersistentFSM as PersistentFSM
+from ._fsm import StateTimeout as StateTimeout
+from ._fsm import Step as Step
+from ._fsm import StopReason as StopReason
+from ._fsm import SubscribeTransitions as SubscribeTransitions
+from ._fsm import Transition as Transition
+from ._fsm import UnsubscribeTransitions as UnsubscribeTransitions
 from ._health import Health as Health
 from ._overflow import DiscardToDeadLetters as DiscardToDeadLetters
 from ._overflow import ReplyToSender as ReplyToSender
@@ -28,6 +35,7 @@ from ._protocol import SaveSnapshotSuccess as SaveSnapshotSuccess
 from ._protocol import SnapshotOffer as SnapshotOffer
 from ._replay_filter import OverlappingWriters as OverlappingWriters
 from ._replay_filter import ReplayFilter as ReplayFilter
+from ._retention import Retention as Retention
 from ._settings import BreakerSettings as BreakerSettings
 from ._settings import PersistenceSettings as PersistenceSettings
 from ._system import ActorSystem as ActorSystem
