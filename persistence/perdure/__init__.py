@@ -88,11 +88,14 @@ from .persistent import DeliverySnapshot as DeliverySnapshot
 from .persistent import DiscardToDeadLetters as DiscardToDeadLetters
 from .persistent import Effect as Effect
 from .persistent import EventSourcedBehavior as EventSourcedBehavior
+from .persistent import EventSourcedProducerQueue as EventSourcedProducerQueue
 from .persistent import Health as Health
+from .persistent import LoadState as LoadState
 from .persistent import OverlappingWriters as OverlappingWriters
 from .persistent import PersistenceSettings as PersistenceSettings
 from .persistent import PersistentActor as PersistentActor
 from .persistent import PersistentFSM as PersistentFSM
+from .persistent import ProducerQueueSettings as ProducerQueueSettings
 from .persistent import Recovery as Recovery
 from .persistent import RecoveryCompleted as RecoveryCompleted
 from .persistent import ReplayFilter as ReplayFilter
@@ -105,6 +108,9 @@ from .persistent import StashOverflowStrategy as StashOverflowStrategy
 from .persistent import StateTimeout as StateTimeout
 from .persistent import Step as Step
 from .persistent import StopReason as StopReason
+from .persistent import StoreMessageConfirmed as StoreMessageConfirmed
+from .persistent import StoreMessageSent as StoreMessageSent
+from .persistent import StoreMessageSentAck as StoreMessageSentAck
 from .persistent import SubscribeTransitions as SubscribeTransitions
 from .persistent import ThrowOverflow as ThrowOverflow
 from .persistent import TooManyUnconfirmed as TooManyUnconfirmed
@@ -112,6 +118,12 @@ from .persistent import Transition as Transition
 from .persistent import UnconfirmedDelivery as UnconfirmedDelivery
 from .persistent import UnconfirmedWarning as UnconfirmedWarning
 from .persistent import UnsubscribeTransitions as UnsubscribeTransitions
+from .persistent import cut_into_chunks as cut_into_chunks
+from .persistent import durable_producer_queue as durable_producer_queue
 from .persistent import effects as effects
+from .persistent import join_chunks as join_chunks
+from .serialization import Chunk as Chunk
 from .serialization import JsonType as JsonType
+from .serialization import MessageSent as MessageSent
+from .serialization import ProducerQueueState as ProducerQueueState
 from .serialization import Serialization as Serialization

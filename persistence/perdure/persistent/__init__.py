@@ -7,6 +7,15 @@ from ._delivery import DeliverySnapshot as DeliverySnapshot
 from ._delivery import TooManyUnconfirmed as TooManyUnconfirmed
 from ._delivery import UnconfirmedDelivery as UnconfirmedDelivery
 from ._delivery import UnconfirmedWarning as UnconfirmedWarning
+from ._durable_producer_queue import EventSourcedProducerQueue as EventSourcedProducerQueue
+from ._durable_producer_queue import LoadState as LoadState
+from ._durable_producer_queue import ProducerQueueSettings as ProducerQueueSettings
+from ._durable_producer_queue import StoreMessageConfirmed as StoreMessageConfirmed
+from ._durable_producer_queue import StoreMessageSent as StoreMessageSent
+from ._durable_producer_queue import StoreMessageSentAck as StoreMessageSentAck
+from ._durable_producer_queue import cut_into_chunks as cut_into_chunks
+from ._durable_producer_queue import durable_producer_queue as durable_producer_queue
+from ._durable_producer_queue import join_chunks as join_chunks
 from ._fsm import CurrentState as CurrentState
 from ._fsm import PersistentFSM as PersistentFSM
 from ._fsm import StateTimeout as StateTimeout
