@@ -213,20 +213,13 @@ class _CleanupTick(msgspec.Struct, frozen=True):
 def updated(state: ProducerQueueState, event: QueueEvent) -> ProducerQueueState:
     match event:
         case MessageSent():
-            return _with_sent(state, event)
+            unconfirmed = (*state.unconfirmed, event)
+            return msgspec.structs.replace(state, current_seq_nr=event.seq_nr + 1, unconfirmed=unconfirmed)
         case Confirmed():
             return _with_confirmed(state, event)
         case Cleanup(qualifiers):
             left = tuple(one for one in state.confirmed if one.qualifier not in qualifiers)
             return msgspec.structs.replace(state, confirmed=left)
-
-
-def _with_sent(state: ProducerQueueState, sent: MessageSent) -> ProducerQueueState:
-    """A number that is used again takes the place of the chunks that were dropped when it was."""
-    before = state.unconfirmed
-    if sent.seq_nr < state.current_seq_nr:
-        before = tuple(one for one in before if one.seq_nr < sent.seq_nr)
-    return msgspec.structs.replace(state, current_seq_nr=sent.seq_nr + 1, unconfirmed=(*before, sent))
 
 
 def _with_confirmed(state: ProducerQueueState, confirmed: Confirmed) -> ProducerQueueState:
@@ -240,7 +233,10 @@ def _with_confirmed(state: ProducerQueueState, confirmed: Confirmed) -> Producer
 
 
 def without_partial(state: ProducerQueueState) -> ProducerQueueState:
-    """Leave out chunks of a message whose last one is missing. If they were sent last, their numbers are free again."""
+    """Leave out chunks of a message whose last one is missing. If they were sent last, their numbers are free again.
+
+    No event says that they were dropped. A replay meets them too, and behind them what was sent under their numbers.
+    """
     complete: list[MessageSent] = []
     pieces: list[MessageSent] = []
     for sent in state.unconfirmed:
