@@ -91,7 +91,6 @@ from .persistent import EventSourcedBehavior as EventSourcedBehavior
 from .persistent import EventSourcedProducerQueue as EventSourcedProducerQueue
 from .persistent import Health as Health
 from .persistent import LoadState as LoadState
-from .persistent import OverlappingWriters as OverlappingWriters
 from .persistent import PersistenceSettings as PersistenceSettings
 from .persistent import PersistentActor as PersistentActor
 from .persistent import PersistentFSM as PersistentFSM
@@ -113,7 +112,6 @@ from .persistent import StoreMessageSent as StoreMessageSent
 from .persistent import StoreMessageSentAck as StoreMessageSentAck
 from .persistent import SubscribeTransitions as SubscribeTransitions
 from .persistent import ThrowOverflow as ThrowOverflow
-from .persistent import TooManyUnconfirmed as TooManyUnconfirmed
 from .persistent import Transition as Transition
 from .persistent import UnconfirmedDelivery as UnconfirmedDelivery
 from .persistent import UnconfirmedWarning as UnconfirmedWarning

@@ -8,9 +8,9 @@ from perdure import (
     DeliverySnapshot,
     Serialization,
     SnapshotOffer,
-    TooManyUnconfirmed,
     UnconfirmedWarning,
 )
+from perdure.errors import TooManyUnconfirmed
 from perdure.testing import Probe, advance, settle, virtual_time
 
 TYPES = Serialization(DeliverySnapshot)
@@ -145,5 +145,5 @@ async def test_too_many_unconfirmed_deliveries_are_refused(world) -> None:  # F-
         sender = system.spawn(lambda: Sender(told))
         for text in "abcde":
             sender.tell(("send", text))
-        await told.expect("'sender': 4 deliveries are not confirmed")
+        await told.expect("'sender': 4 deliveries are not confirmed; raise unconfirmed_max or deliver fewer")
         assert await sender.ask("count") == 4

@@ -4,7 +4,6 @@ from . import effects as effects
 from ._behavior import EventSourcedBehavior as EventSourcedBehavior
 from ._delivery import AtLeastOnceDelivery as AtLeastOnceDelivery
 from ._delivery import DeliverySnapshot as DeliverySnapshot
-from ._delivery import TooManyUnconfirmed as TooManyUnconfirmed
 from ._delivery import UnconfirmedDelivery as UnconfirmedDelivery
 from ._delivery import UnconfirmedWarning as UnconfirmedWarning
 from ._durable_producer_queue import EventSourcedProducerQueue as EventSourcedProducerQueue
@@ -42,7 +41,6 @@ from ._protocol import RecoveryCompleted as RecoveryCompleted
 from ._protocol import SaveSnapshotFailure as SaveSnapshotFailure
 from ._protocol import SaveSnapshotSuccess as SaveSnapshotSuccess
 from ._protocol import SnapshotOffer as SnapshotOffer
-from ._replay_filter import OverlappingWriters as OverlappingWriters
 from ._replay_filter import ReplayFilter as ReplayFilter
 from ._retention import Retention as Retention
 from ._settings import BreakerSettings as BreakerSettings
