@@ -7,21 +7,18 @@ Every function that reads raises `ValueError` for what is no such message, or on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
 
-from .._arguments import MAX_TIMESTAMP, check_number
 from .._events import AtomicWrite, Payload, PersistentRepr
 from . import persistence_pb2 as messages
+from ._akka_messages import TICKS_AT_UNIX_EPOCH as TICKS_AT_UNIX_EPOCH
+from ._akka_messages import parsed, ticks_of, timestamp_of
 from ._akka_values import PersistentFSMSnapshot as PersistentFSMSnapshot
 from ._akka_values import StateChangeEvent as StateChangeEvent
 from ._on_demand import PERSISTENCE_MESSAGE_ID as PERSISTENCE_MESSAGE_ID
 
-TICKS_AT_UNIX_EPOCH: Final = 621_355_968_000_000_000
-
-_NANOSECONDS_IN_A_TICK: Final = 100
 _AKKA: Final = "Akka.Persistence."
 
 
@@ -111,23 +108,6 @@ def _event_of(message: messages.PersistentMessage) -> PersistentRepr:
         timestamp_of(message.timestamp),
         metadata=_payload_of(message.metadata) if message.HasField("metadata") else None,
     )
-
-
-def ticks_of(timestamp: int) -> int:
-    """0 stands for none on both sides."""
-    if not timestamp:
-        return 0
-    check_number("timestamp", timestamp, -MAX_TIMESTAMP, MAX_TIMESTAMP)
-    return timestamp // _NANOSECONDS_IN_A_TICK + TICKS_AT_UNIX_EPOCH
-
-
-def timestamp_of(ticks: int) -> int:
-    """A date that nanoseconds of 64 bits cannot hold is refused: .NET has dates up to the year 9999."""
-    if not ticks:
-        return 0
-    nanoseconds = (ticks - TICKS_AT_UNIX_EPOCH) * _NANOSECONDS_IN_A_TICK
-    check_number("timestamp", nanoseconds, -MAX_TIMESTAMP, MAX_TIMESTAMP)
-    return nanoseconds
 
 
 # --- what delivery and state machines store --------------------------------------------------------------------------
@@ -235,13 +215,3 @@ class PersistenceMessageSerializer:
         if read is None:
             raise ValueError(f"{name!r} is no message of Akka.Persistence; known: {', '.join(sorted(_READS))}")
         return read(data)
-
-
-M = TypeVar("M", bound=Message)
-
-
-def parsed(kind: type[M], data: bytes) -> M:
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise ValueError(f"the bytes are no {kind.DESCRIPTOR.name}: {error}") from error

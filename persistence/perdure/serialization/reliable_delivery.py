@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from .._events import Payload
 from . import reliable_delivery_pb2 as messages
+from ._akka_messages import parsed, ticks_of, timestamp_of
 from ._akka_values import Chunk, Cleanup, Confirmed, MessageSent, ProducerQueueState
 from ._on_demand import RELIABLE_DELIVERY_ID as RELIABLE_DELIVERY_ID
-from .akka_net import parsed, ticks_of, timestamp_of
 
 
 class ReliableDeliverySerializer:
