@@ -44,7 +44,10 @@ class StateTimeout(msgspec.Struct, frozen=True):
 
 
 class SubscribeTransitions(msgspec.Struct, frozen=True):
-    """Tell a state machine to answer `subscriber` with `CurrentState`, and with each `Transition` from then on."""
+    """Tell a state machine to answer `subscriber` with `CurrentState`, and with each `Transition` from then on.
+
+    A restart of the machine forgets it.
+    """
 
     subscriber: ActorRef
 
@@ -76,8 +79,8 @@ class Step(msgspec.Struct, Generic[State, Data, Event], frozen=True):
     """What a message leads to. Made by `goto`, `stay` and `stop`; the methods give one that does more.
 
     It is done when its events are stored, and not at all if they are rejected or the write fails: then the machine
-    stays as it is, and its timeout goes on. Order: the new state and data, replies, `on_transition`, what `and_then`
-    says.
+    stays as it is, and its timeout goes on. Order: the new state and data, replies, `on_transition` or
+    `on_termination`, what `and_then` says.
     """
 
     target: State
@@ -148,7 +151,10 @@ class PersistentFSM(PersistentActor, Generic[State, Data, Event]):
         self._functions[state] = (state, function, default)
 
     def apply_event(self, event: Event, data: Data) -> Data:
-        """The data after an event. Called for new events and in recovery alike: changes nothing, asks nobody."""
+        """The data after an event. Called for new events and in recovery alike: changes nothing, asks nobody.
+
+        It must not raise: the event is stored by then, and no incarnation could recover.
+        """
         raise NotImplementedError(f"{type(self).__name__} has events and no apply_event")
 
     # -- what a state function answers

@@ -51,9 +51,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 class MessageSent(msgspec.Struct, frozen=True):
     """A producer has sent a message under a number, to be confirmed under a qualifier. (F-57)
 
-    `message` is any value, or a `Chunk`; in what is stored it is a `Payload`, or a `Chunk`. `ack` says that the
-    producer wants to know when it was delivered. `timestamp` is in nanoseconds since 1970, UTC; what is below 100 ns is
-    not stored.
+    `message` is any value; in what is stored it is a `Payload` or a `Chunk`, and where one of these is given, it is
+    stored as it is. `ack` says that the producer wants to know when it was delivered. `timestamp` is in nanoseconds
+    since 1970, UTC; what is below 100 ns is not stored.
     """
 
     seq_nr: int
