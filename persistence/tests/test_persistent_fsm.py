@@ -7,6 +7,7 @@ those of Akka's PersistentFSMSpec, then those for what Akka.NET gets wrong.
 from __future__ import annotations
 
 import asyncio
+import random
 from enum import StrEnum
 from typing import Any
 
@@ -641,6 +642,60 @@ async def test_a_machine_must_say_where_it_begins(world, caplog) -> None:  # F-5
     assert "call start_with(), and when() for that state, in __init__" in caplog.text
     with pytest.raises(ValueError, match="state 'a' has its function already"):
         Telling(Probe()).when("a", lambda *_: None)
+
+
+class Walker(PersistentFSM[str, list[int], int]):
+    """Three rooms, a default timeout in one of them; what it is told says what its step is."""
+
+    persistence_id = "order"
+    retention = Retention(snapshot_every=4, keep=2, delete_events=True)
+
+    def __init__(self) -> None:
+        self.start_with("a", [])
+        for room in "abc":
+            self.when(room, self.go, timeout_s=3 if room == "c" else None)
+
+    def go(self, message: Any, seen: list[int]) -> Step[str, list[int], int]:
+        if message == "where":
+            return self.stay().replying((self.state, seen))
+        if isinstance(message, StateTimeout):
+            return self.goto("a")
+        room, events, timeout_s = message
+        step = (self.stay() if room == self.state else self.goto(room)).applying(*events)
+        return step if timeout_s == 0 else step.for_max(timeout_s)
+
+    def apply_event(self, event: int, seen: list[int]) -> list[int]:
+        return [*seen, event]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@virtual_time
+async def test_generated_walks_are_recovered_to_where_they_were(world, seed: int) -> None:  # F-56, A-37
+    """The oracle is a plain record of what the steps that were not rejected said. 0 is no timeout, None is never."""
+    chance = random.Random(seed)
+    room, seen, timeout_s = "a", [], 0
+    async with world.system() as system:
+        for number in range(40):
+            machine = system.spawn(Walker)
+            for _ in range(chance.randrange(3)):
+                message = (chance.choice("abc"), [number] * chance.randrange(3), chance.choice((0, 0, 1, 2, None)))
+                changes = message[0] != room or message[2] != 0
+                if chance.random() < 0.2 and (changes or message[1]):
+                    world.faults.reject(lambda _: True)
+                elif changes or message[1]:
+                    room, seen, timeout_s = message[0], seen + message[1], message[2]
+                machine.tell(message)
+                await settle()
+                world.faults.calm()
+            await system.stop(machine)
+            machine = system.spawn(Walker)
+            await settle()
+            if chance.random() < 0.3:
+                await advance(5)
+                if (3 if room == "c" else None) if timeout_s == 0 else timeout_s:
+                    room, timeout_s = "a", 0
+            assert await machine.ask("where") == (room, seen)
+            await system.stop(machine)
 
 
 @pytest.mark.parametrize(
