@@ -106,6 +106,17 @@ def test_what_is_no_such_message_is_refused(manifest: str, data: str, reason: st
         SERIALIZATION.from_payload(Payload(36, manifest, bytes.fromhex(data)))
 
 
+@pytest.mark.parametrize("number", [7, 36])
+def test_a_reader_that_is_given_takes_the_place_of_the_one_that_is_there(number: int) -> None:  # F-68
+    class Mine:
+        identifier = number
+
+        def from_bytes(self, data: bytes, manifest: str) -> object:
+            return (data, manifest)
+
+    assert Serialization(readers=[Mine()]).from_payload(Payload(number, "m", b"d")) == (b"d", "m")
+
+
 def test_only_payloads_are_stored() -> None:  # F-68
     with pytest.raises(NotSerializable, match="message 1 is a str; what is stored is a Payload"):
         SERIALIZATION.to_payload(MessageSent(1, "hi"))
