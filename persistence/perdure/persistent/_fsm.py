@@ -8,11 +8,8 @@ change of state are one AtomicWrite; when they are stored, the machine enters th
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator
-from math import ceil
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
-
-import msgspec
+from collections.abc import Awaitable, Generator
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from .._events import SnapshotMetadata
 from ..actors import ActorRef
@@ -20,6 +17,21 @@ from ..actors._actor import resolve
 from ..actors._ref import LocalRef
 from ..errors import InitializationFailed
 from ..serialization import TIMEOUT_NEVER_MS, PersistentFSMSnapshot, StateChangeEvent
+from ._fsm_step import (
+    CurrentState,
+    Data,
+    Event,
+    State,
+    StateFunction,
+    StateTimeout,
+    Step,
+    StopReason,
+    SubscribeTransitions,
+    Transition,
+    UnsubscribeTransitions,
+    seconds,
+    whole_ms,
+)
 from ._persistent_actor import PersistentActor
 from ._protocol import RecoveryCompleted, SaveSnapshotFailure, SnapshotOffer
 from ._retention import ANSWERS, Retention, clean_up
@@ -29,91 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("perdure.persistent")
 
-State = TypeVar("State", bound=str)
-Data = TypeVar("Data")
-Event = TypeVar("Event")
-
-StopReason = Literal["normal", "shutdown"] | Exception
-"""`shutdown`: the actor was stopped or restarted from outside."""
-
 _TIMER = "perdure state timeout"
-
-
-class StateTimeout(msgspec.Struct, frozen=True):
-    """To the state function, when nothing else was received for as long as the state's timeout."""
-
-
-class SubscribeTransitions(msgspec.Struct, frozen=True):
-    """Tell a state machine to answer `subscriber` with `CurrentState`, and with each `Transition` from then on.
-
-    A restart of the machine forgets it.
-    """
-
-    subscriber: ActorRef
-
-
-class UnsubscribeTransitions(msgspec.Struct, frozen=True):
-    """Undo a `SubscribeTransitions`. An actor that has stopped is left out without it."""
-
-    subscriber: ActorRef
-
-
-class CurrentState(msgspec.Struct, frozen=True):
-    """Where a machine stands; `timeout_s` is None where the state's default, if any, counts."""
-
-    machine: ActorRef
-    state: str
-    timeout_s: float | None = None
-
-
-class Transition(msgspec.Struct, frozen=True):
-    """A machine has gone from one state to another, or by `goto` to the one in which it was."""
-
-    machine: ActorRef
-    source: str
-    target: str
-    timeout_s: float | None = None
-
-
-class Step(msgspec.Struct, Generic[State, Data, Event], frozen=True):
-    """What a message leads to. Made by `goto`, `stay` and `stop`; the methods give one that does more.
-
-    It is done when its events are stored, and not at all if they are rejected or the write fails: then the machine
-    stays as it is, and its timeout goes on. Order: the new state and data, replies, `on_transition` or
-    `on_termination`, what `and_then` says.
-    """
-
-    target: State
-    notifies: bool
-    stop_reason: StopReason | None = None
-    events: tuple[Event, ...] = ()
-    timeout_ms: int | None = None
-    replies: tuple[object, ...] = ()
-    actions: tuple[Callable[[Data], object], ...] = ()
-
-    def applying(self, *events: Event) -> Step[State, Data, Event]:
-        """Store these events, after those given before, and make the next data of them by `apply_event`."""
-        return msgspec.structs.replace(self, events=(*self.events, *events))
-
-    def for_max(self, timeout_s: float | None) -> Step[State, Data, Event]:
-        """Receive `StateTimeout` unless another message comes within so many seconds, instead of the state's default.
-
-        None: never. It is stored with the step, in whole milliseconds, and holds until the next message is handled.
-        A recovered machine waits for all of it again, since how long it was down says nothing.
-        """
-        return msgspec.structs.replace(self, timeout_ms=_whole_ms(timeout_s))
-
-    def replying(self, *answers: object) -> Step[State, Data, Event]:
-        """Tell the sender of the message."""
-        return msgspec.structs.replace(self, replies=(*self.replies, *answers))
-
-    def and_then(self, action: Callable[[Data], object]) -> Step[State, Data, Event]:
-        """Call a function, which may be `async`, with the data after all events. Also if there is no event."""
-        return msgspec.structs.replace(self, actions=(*self.actions, action))
-
-
-StateFunction = Callable[[Any, Data], Step[State, Data, Event] | Awaitable[Step[State, Data, Event] | None] | None]
-"""From a message and the data to a step; None: this state has no use for the message."""
 
 
 class PersistentFSM(PersistentActor, Generic[State, Data, Event]):
@@ -141,13 +69,13 @@ class PersistentFSM(PersistentActor, Generic[State, Data, Event]):
     def start_with(self, state: State, data: Data, timeout_s: float | None = None) -> None:
         """Where a machine without history begins; its timeout counts instead of the state's default."""
         self._state, self._data = state, data
-        self._timeout_ms = None if timeout_s is None else _whole_ms(timeout_s)
+        self._timeout_ms = None if timeout_s is None else whole_ms(timeout_s)
 
     def when(self, state: State, function: StateFunction[Data, State, Event], timeout_s: float | None = None) -> None:
         """In this state, ask `function(message, data)`; `timeout_s` is the state's default timeout."""
         if state in self._functions:
             raise ValueError(f"state {state!r} has its function already")
-        default = None if timeout_s is None else _whole_ms(timeout_s)
+        default = None if timeout_s is None else whole_ms(timeout_s)
         self._functions[state] = (state, function, default)
 
     def apply_event(self, event: Event, data: Data) -> Data:
@@ -270,7 +198,7 @@ class PersistentFSM(PersistentActor, Generic[State, Data, Event]):
             case SubscribeTransitions(subscriber):
                 if subscriber not in self._subscribers:
                     self._subscribers.append(subscriber)
-                subscriber.tell(CurrentState(self.ref, self._state, _seconds(self._timeout_ms)), self.ref)
+                subscriber.tell(CurrentState(self.ref, self._state, seconds(self._timeout_ms)), self.ref)
             case UnsubscribeTransitions(subscriber):
                 if subscriber in self._subscribers:
                     self._subscribers.remove(subscriber)
@@ -335,7 +263,7 @@ class PersistentFSM(PersistentActor, Generic[State, Data, Event]):
 
     def _tell_subscribers(self, source: State) -> None:
         self._subscribers[:] = [one for one in self._subscribers if not isinstance(one, LocalRef) or not one.cell.ended]
-        transition = Transition(self.ref, source, self._state, _seconds(self._timeout_ms))
+        transition = Transition(self.ref, source, self._state, seconds(self._timeout_ms))
         for subscriber in self._subscribers:
             subscriber.tell(transition, self.ref)
 
@@ -365,19 +293,6 @@ class PersistentFSM(PersistentActor, Generic[State, Data, Event]):
     def post_stop(self) -> object:
         """Calls `on_termination`, if that has not been done; a subclass that overrides it returns what this does."""
         return None if self.is_recovering else self._terminated("shutdown")
-
-
-def _whole_ms(timeout_s: float | None) -> int:
-    """Rounded up, so that a machine waits as long before it is stored as after it has recovered."""
-    if timeout_s is None:
-        return TIMEOUT_NEVER_MS
-    if not 0 < timeout_s < TIMEOUT_NEVER_MS / 1000:
-        raise ValueError(f"timeout_s {timeout_s} is out of range; above 0 is allowed, and None for never")
-    return ceil(round(timeout_s * 1000, 6))
-
-
-def _seconds(timeout_ms: int | None) -> float | None:
-    return None if timeout_ms is None else timeout_ms / 1000
 
 
 def _drive(steps: Generator[object, Any, None]) -> object:
