@@ -8,9 +8,11 @@
     ├── NotSerializable       a value cannot become a payload; nothing was written
     ├── OffsetConflict        a projection was moved on by another runner
     ├── OpenFailed            a location could not be opened: not a database, no permission, wrong settings
+    ├── OverlappingWriters    two incarnations of an actor wrote at the same time
     ├── RecoveryFailed        a persistent actor could not recover, and stops
     ├── StashOverflow         more messages wait for a persistent actor than it allows
     ├── StorageClosed         an operation other than a write, after the storage was closed
+    ├── TooManyUnconfirmed    as many deliveries as are allowed wait for their confirmation
     ├── Unreadable            an event or snapshot is there and cannot be read
     ├── UnreadablePayload     bytes are there and cannot become a value again
     └── WriteFailed           a write of which provably nothing is stored
@@ -68,6 +70,21 @@ class OffsetConflict(PerdureError):
         self.stored = stored
 
 
+class OverlappingWriters(PerdureError):
+    """Events of one persistence id were written by two incarnations at the same time, and are replayed with the filter
+    in mode `fail`. (J-64)"""
+
+    def __init__(self, persistence_id: str, sequence_nr: int, writer_uuid: str, reason: str) -> None:
+        super().__init__(
+            f"event {sequence_nr} of {persistence_id!r}, writer {writer_uuid!r}, is out of place: {reason}; "
+            f"two actors with this id were alive at the same time"
+        )
+        self.persistence_id = persistence_id
+        self.sequence_nr = sequence_nr
+        self.writer_uuid = writer_uuid
+        self.reason = reason
+
+
 class RecoveryFailed(PerdureError):
     """Recovery could not be completed, so the actor stops without having received a command. The cause is chained."""
 
@@ -92,6 +109,17 @@ class StorageClosed(PerdureError):
     def __init__(self, operation: str) -> None:
         super().__init__(f"{operation}: the storage is closed; open its location again")
         self.operation = operation
+
+
+class TooManyUnconfirmed(PerdureError):
+    """An at-least-once delivery was not accepted. The actor decides what that means; nothing was sent."""
+
+    def __init__(self, persistence_id: str, unconfirmed: int) -> None:
+        super().__init__(
+            f"{persistence_id!r}: {unconfirmed} deliveries are not confirmed; raise unconfirmed_max or deliver fewer"
+        )
+        self.persistence_id = persistence_id
+        self.unconfirmed = unconfirmed
 
 
 class Unreadable(PerdureError):

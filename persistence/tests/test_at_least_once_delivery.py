@@ -8,10 +8,10 @@ from perdure import (
     DeliverySnapshot,
     Serialization,
     SnapshotOffer,
-    TooManyUnconfirmed,
     UnconfirmedWarning,
 )
-from perdure.testing import Probe, advance, settle, virtual_time
+from perdure.errors import TooManyUnconfirmed
+from perdure.testing import Probe, advance, fail, settle, virtual_time
 
 TYPES = Serialization(DeliverySnapshot)
 
@@ -145,5 +145,65 @@ async def test_too_many_unconfirmed_deliveries_are_refused(world) -> None:  # F-
         sender = system.spawn(lambda: Sender(told))
         for text in "abcde":
             sender.tell(("send", text))
-        await told.expect("'sender': 4 deliveries are not confirmed")
+        await told.expect("'sender': 4 deliveries are not confirmed; raise unconfirmed_max or deliver fewer")
         assert await sender.ask("count") == 4
+
+
+@virtual_time
+async def test_everything_arrives_in_order_and_once_when_nothing_is_lost(world) -> None:  # F-55, A-36
+    class Confirming(Actor):
+        def receive(self, message: list[object]) -> None:
+            arrived.tell(message)
+            self.reply(("confirm", message[0]))
+
+    async with world.system() as system:
+        arrived, told = Probe(), Probe()
+        system.spawn(Confirming, "target")
+        sender = system.spawn(lambda: Sender(told))
+        for text in "abcdefgh":
+            sender.tell(("send", text))
+            await settle()
+        await advance(60)
+        assert arrived.rest() == [[number, text] for number, text in enumerate("abcdefgh", 1)]
+        assert await sender.ask("count") == 0
+
+
+@virtual_time
+async def test_an_actor_that_crashes_before_its_event_is_stored_sends_nothing(world) -> None:  # F-55, A-36
+    class Crashing(Sender):
+        def receive_command(self, message: object) -> None:
+            super().receive_command(message)
+            if message == ("send", "b") and not crashed:
+                crashed.append(message)
+                raise OSError("out of paper")
+
+    crashed: list[object] = []
+    async with world.system() as system:
+        arrived, told = Probe(), Probe()
+        system.spawn(target(arrived), "target")
+        sender = system.spawn(lambda: Crashing(told))
+        await settle()
+        world.faults.on("write", fail(OSError("disk full")), times=1)
+        sender.tell(("send", "a"))
+        await system.stopped(sender)
+        assert arrived.rest() == []
+        sender = system.spawn(lambda: Crashing(told))
+        sender.tell(("send", "b"))  # stored before it was lost with its handler: sent by the next incarnation
+        await settle()
+        assert arrived.rest() == [[1, "b"]]
+        assert await sender.ask("count") == 1
+
+
+@virtual_time
+async def test_a_destination_is_one_path_and_may_come_later(world) -> None:  # F-55, A-36
+    async with world.system() as system:
+        arrived, told = Probe(), Probe()
+        sender = system.spawn(lambda: Sender(told))
+        sender.tell(("send", "a"))
+        await advance(3)
+        system.spawn(target(arrived), "target-2")
+        await advance(5)
+        assert arrived.rest() == []
+        system.spawn(target(arrived), "target")
+        await advance(5)
+        assert arrived.rest() == [[1, "a"]]

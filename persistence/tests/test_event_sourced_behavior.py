@@ -142,7 +142,7 @@ async def test_coroutines_that_follow_are_awaited_in_order(world) -> None:  # F-
 
 @pytest.mark.parametrize(("delete_events", "first_event"), [(False, 1), (True, 5)])
 @virtual_time
-async def test_retention_keeps_so_many_snapshots_and_what_is_needed_after_them(  # F-37, F-67
+async def test_retention_keeps_so_many_snapshots_and_what_is_needed_after_them(  # F-15, F-37, F-67
     world, delete_events: bool, first_event: int
 ) -> None:
     kept = replace(ACCOUNT, retention=Retention(snapshot_every=4, keep=2, delete_events=delete_events))
@@ -164,7 +164,7 @@ async def test_retention_keeps_so_many_snapshots_and_what_is_needed_after_them( 
         assert await system.spawn(kept.actor).ask("balance") == 14
 
 
-def test_a_snapshot_is_due_when_several_events_pass_a_multiple() -> None:
+def test_a_snapshot_is_due_when_several_events_pass_a_multiple() -> None:  # F-15
     retention = Retention(snapshot_every=10, keep=2)
     assert [retention.due(8, 9), retention.due(9, 10), retention.due(10, 11), retention.due(8, 12)] == [
         False,

@@ -273,7 +273,7 @@ async def test_recovery_fails_rather_than_overtake_a_write_that_does_not_end(wor
 
 
 @virtual_time
-async def test_a_lost_answer_is_resolved_by_recovery(world) -> None:  # F-43
+async def test_a_lost_answer_is_resolved_by_recovery(world) -> None:  # F-43, F-64
     async with world.system() as system:
         told = Probe()
         actor = system.spawn(lambda: BackoffSupervisor(lambda: Ledger(told), backoff_min_s=1))

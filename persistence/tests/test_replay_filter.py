@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from perdure import (
     AtomicWrite,
-    OverlappingWriters,
     Payload,
     PersistenceSettings,
     PersistentActor,
@@ -13,6 +12,7 @@ from perdure import (
     Serialization,
 )
 from perdure import ReplayFilter as Filter
+from perdure.errors import OverlappingWriters
 from perdure.testing import Probe, virtual_time
 
 A, B, C = "A", "B", "C"

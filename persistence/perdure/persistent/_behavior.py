@@ -6,65 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
-import msgspec
-
-from .._arguments import check_number, check_persistence_id
-from .._events import SnapshotSelectionCriteria
+from .._arguments import check_persistence_id
 from ..actors._actor import resolve
 from ._persistent_actor import PersistentActor
-from ._protocol import (
-    DeleteMessagesFailure,
-    DeleteMessagesSuccess,
-    DeleteSnapshotFailure,
-    DeleteSnapshotsFailure,
-    DeleteSnapshotsSuccess,
-    DeleteSnapshotSuccess,
-    Recovery,
-    RecoveryCompleted,
-    SaveSnapshotFailure,
-    SaveSnapshotSuccess,
-    SnapshotOffer,
-)
+from ._protocol import Recovery, RecoveryCompleted, SnapshotOffer
+from ._retention import ANSWERS, Retention, clean_up
 from .effects import Effect
 
 Command = TypeVar("Command")
 Event = TypeVar("Event")
 State = TypeVar("State")
-
-_ANSWERS = (
-    SaveSnapshotSuccess,
-    SaveSnapshotFailure,
-    DeleteMessagesSuccess,
-    DeleteMessagesFailure,
-    DeleteSnapshotSuccess,
-    DeleteSnapshotFailure,
-    DeleteSnapshotsSuccess,
-    DeleteSnapshotsFailure,
-)
-
-
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot after every so many events, of which the newest `keep` stay.
-
-    With `delete_events`, the events that the oldest kept snapshot stands for are deleted once a snapshot is saved,
-    always before the snapshots: whatever happens in between, what is left is enough to recover.
-    """
-
-    snapshot_every: int
-    keep: int = 2
-    delete_events: bool = False
-
-    def __post_init__(self) -> None:
-        check_number("snapshot_every", self.snapshot_every, 1, 2**31)
-        check_number("keep", self.keep, 1, 2**31)
-
-    def due(self, before: int, after: int) -> bool:
-        """Whether the numbers from one to the other pass a multiple."""
-        return after // self.snapshot_every > before // self.snapshot_every
-
-    def obsolete(self, sequence_nr: int) -> int:
-        """What a snapshot at this number makes superfluous: everything up to the number returned; 0 for nothing."""
-        return max(0, sequence_nr - self.keep * self.snapshot_every)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +69,8 @@ class BehaviorActor(PersistentActor, Generic[Command, Event, State]):
         return None
 
     def receive_command(self, message: object) -> object:
-        if isinstance(message, _ANSWERS):
-            return self._clean_up(message)
+        if isinstance(message, ANSWERS):
+            return clean_up(self, self._behavior.retention, message)
         effect = self._behavior.on_command(self._state, cast(Command, message))
         if effect.kind == "persist" and effect.events:
             self._persist(effect)
@@ -176,18 +127,3 @@ class BehaviorActor(PersistentActor, Generic[Command, Event, State]):
         else:
             self.context.stop(self.ref)
         return None
-
-    def _clean_up(self, answer: object) -> object:
-        """After a snapshot is safe, delete what it makes superfluous: events first, then snapshots."""
-        retention = self._behavior.retention
-        if retention is not None and isinstance(answer, SaveSnapshotSuccess):
-            obsolete = retention.obsolete(answer.metadata.sequence_nr)
-            if obsolete and retention.delete_events:
-                self.delete_messages(obsolete)
-            elif obsolete:
-                self.delete_snapshots(SnapshotSelectionCriteria(max_sequence_nr=obsolete))
-            return None
-        if retention is not None and isinstance(answer, DeleteMessagesSuccess):
-            self.delete_snapshots(SnapshotSelectionCriteria(max_sequence_nr=answer.to_sequence_nr))
-            return None
-        return self.unhandled(answer)

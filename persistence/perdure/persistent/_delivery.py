@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..actors import ActorRef
-from ..errors import PerdureError
+from ..errors import TooManyUnconfirmed
 from ._persistent_actor import PersistentActor
 
 
@@ -31,10 +31,6 @@ class DeliverySnapshot(msgspec.Struct, frozen=True):
 
     current_delivery_id: int
     unconfirmed: tuple[UnconfirmedDelivery, ...]
-
-
-class TooManyUnconfirmed(PerdureError):
-    """As many deliveries as are allowed wait for their confirmation; this one was not accepted."""
 
 
 class _Attempts(msgspec.Struct):
@@ -70,7 +66,7 @@ class AtLeastOnceDelivery(PersistentActor):
         """
         unconfirmed = self._unconfirmed
         if len(unconfirmed) >= self.unconfirmed_max:
-            raise TooManyUnconfirmed(f"{self.persistence_id!r}: {len(unconfirmed)} deliveries are not confirmed")
+            raise TooManyUnconfirmed(self.persistence_id, len(unconfirmed))
         self._delivery_id += 1
         path = destination if isinstance(destination, str) else destination.path
         delivery = UnconfirmedDelivery(self._delivery_id, path, message(self._delivery_id))

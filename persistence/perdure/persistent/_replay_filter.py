@@ -6,14 +6,10 @@ import logging
 from collections import deque
 
 from .._events import PersistentRepr
-from ..errors import PerdureError
+from ..errors import OverlappingWriters
 from ._settings import ReplayFilterMode
 
 log = logging.getLogger("perdure.persistent")
-
-
-class OverlappingWriters(PerdureError):
-    """Two incarnations wrote events of one persistence id at the same time."""
 
 
 class ReplayFilter:
@@ -66,9 +62,9 @@ class ReplayFilter:
         self._hold(event)
 
     def _kept(self, event: PersistentRepr, reason: str) -> bool:
-        text = f"event {event.sequence_nr} of {event.persistence_id!r}, writer {event.writer_uuid!r}: {reason}"
+        error = OverlappingWriters(event.persistence_id, event.sequence_nr, event.writer_uuid, reason)
         if self._mode == "fail":
             self._held.clear()
-            raise OverlappingWriters(text)
-        log.warning("%s; %s", text, "kept" if self._mode == "warn" else "left out")
+            raise error
+        log.warning("%s; %s", error, "kept" if self._mode == "warn" else "left out")
         return self._mode == "warn"

@@ -1,8 +1,16 @@
 """From values to payloads and back: a registry of serializers, those that come with it, and Akka.NET's formats.
 
-`perdure.serialization.protobuf` and `perdure.serialization.akka_net` are imported on their own: they load protobuf.
+The modules `protobuf`, `akka_net` and `reliable_delivery` are imported on their own, since they load protobuf.
 """
 
+from ._akka_values import TIMEOUT_NEVER_MS as TIMEOUT_NEVER_MS
+from ._akka_values import Chunk as Chunk
+from ._akka_values import Cleanup as Cleanup
+from ._akka_values import Confirmed as Confirmed
+from ._akka_values import MessageSent as MessageSent
+from ._akka_values import PersistentFSMSnapshot as PersistentFSMSnapshot
+from ._akka_values import ProducerQueueState as ProducerQueueState
+from ._akka_values import StateChangeEvent as StateChangeEvent
 from ._json import JSON_ID as JSON_ID
 from ._json import JsonType as JsonType
 from ._newtonsoft import NEWTONSOFT_ID as NEWTONSOFT_ID

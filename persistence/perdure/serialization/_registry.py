@@ -10,6 +10,7 @@ from ..errors import NotSerializable, UnreadablePayload
 from ._bindings import TypeBindings
 from ._json import JsonSerializer, JsonType
 from ._newtonsoft import READERS
+from ._on_demand import akka_serializers
 from ._primitives import BytesSerializer, NoneSerializer, PrimitiveSerializer
 from ._serializer import PayloadReader, Serializer
 
@@ -44,15 +45,18 @@ class Serialization:
         primitive = primitives or PrimitiveSerializer()
         nothing, of_bytes = NoneSerializer(), BytesSerializer()
         own: dict[type, Serializer] = {type(None): nothing, bytes: of_bytes, str: primitive, int: primitive}
-        given = list(bindings)
+        given, others = list(bindings), list(readers)
         json = JsonSerializer([*map(_named, PLAIN), *map(_named, types)], verify)
         _check_bound_once(json, (kind for kind, _ in given))
+        written = [serializer for _, serializer in given]
+        taken = {reader.identifier for reader in (*written, *others)}
+        akka = [one for one in akka_serializers() if one.identifier not in taken]
+        own |= {kind: one for one in akka for kind in one.types}
         for kind, _ in given:
             own.pop(kind, None)
         self._writers = _Writers(TypeBindings([*given, *own.items()]))
         self._writers.update((kind, json.writer(kind)) for kind in json.types)
-        written = [serializer for _, serializer in given]
-        by_identifier = _by_identifier([nothing, of_bytes, primitive, json, *READERS, *written, *readers])
+        by_identifier = _by_identifier([nothing, of_bytes, primitive, json, *READERS, *akka, *written, *others])
         self._read = {identifier: reader.from_bytes for identifier, reader in by_identifier.items()}
 
     def to_payload(self, value: object) -> Payload:

@@ -7,19 +7,18 @@ Every function that reads raises `ValueError` for what is no such message, or on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
 
-from .._arguments import MAX_TIMESTAMP, check_number
 from .._events import AtomicWrite, Payload, PersistentRepr
 from . import persistence_pb2 as messages
+from ._akka_messages import TICKS_AT_UNIX_EPOCH as TICKS_AT_UNIX_EPOCH
+from ._akka_messages import parsed, ticks_of, timestamp_of
+from ._akka_values import PersistentFSMSnapshot as PersistentFSMSnapshot
+from ._akka_values import StateChangeEvent as StateChangeEvent
+from ._on_demand import PERSISTENCE_MESSAGE_ID as PERSISTENCE_MESSAGE_ID
 
-PERSISTENCE_MESSAGE_ID: Final = 7
-TICKS_AT_UNIX_EPOCH: Final = 621_355_968_000_000_000
-
-_NANOSECONDS_IN_A_TICK: Final = 100
 _AKKA: Final = "Akka.Persistence."
 
 
@@ -38,35 +37,6 @@ class AtLeastOnceDeliverySnapshot(msgspec.Struct, frozen=True, gc=False):
     unconfirmed_deliveries: tuple[UnconfirmedDelivery, ...] = ()
 
 
-class StateChangeEvent(msgspec.Struct, frozen=True, gc=False):
-    """A state machine has gone to a state, with a timeout of whole milliseconds or none. (F-56)
-
-    The message cannot tell a timeout of 0 from none, so there is no timeout of 0 here.
-    """
-
-    state_identifier: str
-    timeout_ms: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_timeout(self.timeout_ms)
-
-
-class PersistentFSMSnapshot(msgspec.Struct, frozen=True, gc=False):
-    """State and data of a state machine. (F-56)"""
-
-    state_identifier: str
-    data: Payload
-    timeout_ms: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_timeout(self.timeout_ms)
-
-
-def _check_timeout(timeout_ms: int | None) -> None:
-    if timeout_ms is not None and timeout_ms < 1:
-        raise ValueError(f"timeout_ms {timeout_ms} cannot be told from no timeout; None or at least 1 is allowed")
-
-
 # --- payloads and snapshots ------------------------------------------------------------------------------------------
 
 
@@ -76,7 +46,7 @@ def payload_to_bytes(payload: Payload) -> bytes:
 
 
 def payload_from_bytes(data: bytes) -> Payload:
-    return _payload_of(_parsed(messages.PersistentPayload, data))
+    return _payload_of(parsed(messages.PersistentPayload, data))
 
 
 def _payload_message(payload: Payload) -> messages.PersistentPayload:
@@ -98,7 +68,7 @@ def event_to_bytes(event: PersistentRepr) -> bytes:
 
 def event_from_bytes(data: bytes) -> PersistentRepr:
     """The sender, who is of this moment only, is left out. (J-18)"""
-    return _event_of(_parsed(messages.PersistentMessage, data))
+    return _event_of(parsed(messages.PersistentMessage, data))
 
 
 def write_to_bytes(write: AtomicWrite) -> bytes:
@@ -106,7 +76,7 @@ def write_to_bytes(write: AtomicWrite) -> bytes:
 
 
 def write_from_bytes(data: bytes) -> AtomicWrite:
-    return AtomicWrite(tuple(map(_event_of, _parsed(messages.AtomicWrite, data).payload)))
+    return AtomicWrite(tuple(map(_event_of, parsed(messages.AtomicWrite, data).payload)))
 
 
 def _event_message(event: PersistentRepr) -> messages.PersistentMessage:
@@ -119,7 +89,7 @@ def _event_message(event: PersistentRepr) -> messages.PersistentMessage:
         persistenceId=event.persistence_id,
         manifest=event.manifest,
         writerGuid=event.writer_uuid,
-        timestamp=_ticks_of(event.timestamp),
+        timestamp=ticks_of(event.timestamp),
         metadata=None if event.metadata is None else _payload_message(event.metadata),
     )
 
@@ -135,26 +105,9 @@ def _event_of(message: messages.PersistentMessage) -> PersistentRepr:
         _payload_of(message.payload),
         message.manifest,
         message.writerGuid,
-        _timestamp_of(message),
+        timestamp_of(message.timestamp),
         metadata=_payload_of(message.metadata) if message.HasField("metadata") else None,
     )
-
-
-def _ticks_of(timestamp: int) -> int:
-    """0 stands for none on both sides."""
-    if not timestamp:
-        return 0
-    check_number("timestamp", timestamp, -MAX_TIMESTAMP, MAX_TIMESTAMP)
-    return timestamp // _NANOSECONDS_IN_A_TICK + TICKS_AT_UNIX_EPOCH
-
-
-def _timestamp_of(message: messages.PersistentMessage) -> int:
-    """A date that nanoseconds of 64 bits cannot hold is refused: .NET has dates up to the year 9999."""
-    if not message.timestamp:
-        return 0
-    nanoseconds = (message.timestamp - TICKS_AT_UNIX_EPOCH) * _NANOSECONDS_IN_A_TICK
-    check_number("timestamp", nanoseconds, -MAX_TIMESTAMP, MAX_TIMESTAMP)
-    return nanoseconds
 
 
 # --- what delivery and state machines store --------------------------------------------------------------------------
@@ -182,7 +135,7 @@ def _deliveries_to_bytes(snapshot: AtLeastOnceDeliverySnapshot) -> bytes:
 
 
 def _deliveries_from_bytes(data: bytes) -> AtLeastOnceDeliverySnapshot:
-    message = _parsed(messages.AtLeastOnceDeliverySnapshot, data)
+    message = parsed(messages.AtLeastOnceDeliverySnapshot, data)
     return AtLeastOnceDeliverySnapshot(
         message.currentDeliveryId, tuple(map(_delivery_of, message.unconfirmedDeliveries))
     )
@@ -195,7 +148,7 @@ def _state_change_to_bytes(event: StateChangeEvent) -> bytes:
 
 
 def _state_change_from_bytes(data: bytes) -> StateChangeEvent:
-    message = _parsed(messages.PersistentStateChangeEvent, data)
+    message = parsed(messages.PersistentStateChangeEvent, data)
     return StateChangeEvent(message.stateIdentifier, message.timeoutMillis or None)
 
 
@@ -208,7 +161,7 @@ def _fsm_snapshot_to_bytes(snapshot: PersistentFSMSnapshot) -> bytes:
 
 
 def _fsm_snapshot_from_bytes(data: bytes) -> PersistentFSMSnapshot:
-    message = _parsed(messages.PersistentFSMSnapshot, data)
+    message = parsed(messages.PersistentFSMSnapshot, data)
     if not message.HasField("data"):
         raise ValueError(f"the snapshot of state {message.stateIdentifier!r} has no data")
     return PersistentFSMSnapshot(message.stateIdentifier, _payload_of(message.data), message.timeoutMillis or None)
@@ -262,13 +215,3 @@ class PersistenceMessageSerializer:
         if read is None:
             raise ValueError(f"{name!r} is no message of Akka.Persistence; known: {', '.join(sorted(_READS))}")
         return read(data)
-
-
-M = TypeVar("M", bound=Message)
-
-
-def _parsed(kind: type[M], data: bytes) -> M:
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise ValueError(f"the bytes are no {kind.DESCRIPTOR.name}: {error}") from error

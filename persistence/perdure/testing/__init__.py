@@ -10,6 +10,8 @@ from ._faults import Call as Call
 from ._faults import FaultyStorage as FaultyStorage
 from ._faults import delay as delay
 from ._faults import fail as fail
+from ._faults import has_manifest as has_manifest
+from ._faults import has_value as has_value
 from ._faults import hold as hold
 from ._faults import lose_answer as lose_answer
 from ._probe import Probe as Probe

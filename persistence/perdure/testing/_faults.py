@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from .._events import (
 )
 from .._journal import Journal
 from .._snapshots import SnapshotStore
+from ..serialization import Serialization
 
 Operation = Literal[
     "write", "replay", "replayed", "highest", "delete", "load", "save", "delete_snapshot", "delete_snapshots"
@@ -29,13 +30,17 @@ Operation = Literal[
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One call of a journal or a snapshot store. `replayed` is each event that a replay is about to give."""
+    """One call of a journal or a snapshot store. `replayed` is each event that a replay is about to give.
+
+    `payload` is that of the event that is replayed, or of the snapshot that is saved; `manifest` that of its adapter.
+    """
 
     operation: Operation
     persistence_id: str
     writes: tuple[AtomicWrite, ...] = ()
     payload: Payload | None = None
     sequence_nr: int = 0
+    manifest: str = ""
 
 
 Proceed = Callable[[], Awaitable[Any]]
@@ -82,6 +87,47 @@ def hold(until: asyncio.Event) -> Action:
     return action
 
 
+Occasion = Call | AtomicWrite
+Condition = Callable[[Occasion], bool]
+"""Meets a call, for `FaultyStorage.on`, or an AtomicWrite, for `FaultyStorage.reject`."""
+
+
+def has_manifest(*manifests: str) -> Condition:
+    """One of the events, or the snapshot, has one of these manifests: that of its serializer, or of an adapter."""
+
+    def condition(occasion: Occasion) -> bool:
+        return any(payload.manifest in manifests or adapted in manifests for payload, adapted in _stored(occasion))
+
+    return condition
+
+
+def has_value(
+    wanted: type | tuple[type, ...] | Callable[[Any], bool], serialization: Serialization | None = None
+) -> Condition:
+    """One of the events, or the snapshot, is of this type, or meets this condition.
+
+    It is what the serialization gives, before any read adapter. A value that this serialization cannot read is an
+    error of the test, and is raised.
+    """
+    read = (serialization or Serialization()).from_payload
+    meets = wanted if not isinstance(wanted, type | tuple) else lambda value: isinstance(value, wanted)
+
+    def condition(occasion: Occasion) -> bool:
+        return any(meets(read(payload)) for payload, _ in _stored(occasion))
+
+    return condition
+
+
+def _stored(occasion: Occasion) -> Iterator[tuple[Payload, str]]:
+    """The payloads that an occasion is about, with the manifests of event adapters."""
+    writes = (occasion,) if isinstance(occasion, AtomicWrite) else occasion.writes
+    for write in writes:
+        for event in write.events:
+            yield event.payload, event.manifest
+    if isinstance(occasion, Call) and occasion.payload is not None:
+        yield occasion.payload, occasion.manifest
+
+
 class _Rule(msgspec.Struct):
     operation: Operation
     action: Action
@@ -108,11 +154,14 @@ class FaultyStorage:
         when: Callable[[Call], bool] = lambda _: True,
         times: int | None = None,
     ) -> None:
-        """Act on the calls of one operation that meet a condition: on all of them, or on the next so many."""
+        """Act on the calls of one operation that meet a condition: on all of them, or on the next so many.
+
+        `has_value` and `has_manifest` choose by events: `faults.on("write", fail(), when=has_value(PaidIn, types))`.
+        """
         self._rules.append(_Rule(operation, action, when, times))
 
     def reject(self, when: Callable[[AtomicWrite], bool], reason: str = "rejected by the test") -> None:
-        """Reject those AtomicWrites that meet a condition; the others of the same call are written."""
+        """Reject those AtomicWrites that meet a condition, each as a whole; the others of the same call are written."""
         self.rejects.append((when, reason))
 
     def calm(self) -> None:
@@ -160,7 +209,7 @@ class _FaultyJournal:
         replay: Any = self._journal.replay_messages(persistence_id, from_sequence_nr, to_sequence_nr, max_count)
         async with aclosing(replay) as events:
             async for event in events:
-                one = Call("replayed", persistence_id, payload=event.payload, sequence_nr=event.sequence_nr)
+                one = Call("replayed", persistence_id, (), event.payload, event.sequence_nr, event.manifest)
                 await self._faults.perform(one, _nothing)
                 yield event
 
