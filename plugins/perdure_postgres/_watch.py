@@ -13,7 +13,7 @@ import contextlib
 import asyncpg
 from perdure import Changes
 
-from ._connection import AWAY, Database
+from ._connection import AWAY, Connection, Database
 
 TELL_S = 0.01
 """How long what this handle wrote may gather before others are told of it, in seconds."""
@@ -31,6 +31,7 @@ class Watch:
         self._looking: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._horizon = -1
+        self._listening: Connection | None = None
         self.closed = False
 
     async def __aenter__(self) -> Watch:
@@ -90,9 +91,10 @@ class Watch:
             self._horizon = horizon
 
     async def _listen(self) -> None:
-        listener = await self._database.line("listener")
-        if self._heard not in getattr(listener, "_listeners", {}).get(self._channel, ()):
-            await listener.add_listener(self._channel, self._heard)
+        line = await self._database.line("listener")
+        if line is not self._listening:
+            await line.add_listener(self._channel, self._heard)
+            self._listening = line
 
     def _heard(self, *_: object) -> None:
         self._changes.announce()
