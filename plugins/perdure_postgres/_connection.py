@@ -7,9 +7,9 @@ asyncpg hides some lost connections behind an `InternalClientError`; whoever ask
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from perdure import Location
@@ -25,6 +25,12 @@ NAMESPACE_BYTES_MAX = 63
 
 AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
 """What it may be that a connection cannot be had."""
+
+
+LOST = (ConnectionError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
+"""What a connection answers that was lost before it was asked. The last one says nothing of that, and is what comes."""
+
+Found = TypeVar("Found")
 
 
 class Database:
@@ -75,6 +81,19 @@ class Database:
         """A connection for reading, given back at the end."""
         async with self._pool.acquire(timeout=self._settings.timeout_s) as connection:
             yield connection
+
+    async def read(self, ask: Callable[[Connection], Awaitable[Found]]) -> Found:
+        """What a question that changes nothing gives. It is asked once more if its connection turns out to be lost.
+
+        A server that was restarted leaves a pool full of such connections behind; all of them are replaced then.
+        """
+        try:
+            async with self.lent() as connection:
+                return await ask(connection)
+        except LOST:
+            await self._pool.expire_connections()
+        async with self.lent() as connection:
+            return await ask(connection)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Connection]:

@@ -66,10 +66,8 @@ class PostgresJournal:
         check_read_highest(persistence_id, from_sequence_nr)
         self._refuse_closed("read_highest_sequence_nr")
         await self._writer.quiet()
-        async with self._database.lent() as connection:
-            highest: int = await connection.fetchval(
-                f"SELECT {self._database.schema}.highest($1)", stored(persistence_id)
-            )
+        select, asked = f"SELECT {self._database.schema}.highest($1)", stored(persistence_id)
+        highest: int = await self._database.read(lambda connection: connection.fetchval(select, asked))
         return highest
 
     async def delete_messages_to(self, persistence_id: str, to_sequence_nr: int) -> None:

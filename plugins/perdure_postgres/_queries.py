@@ -152,13 +152,12 @@ class PostgresQueries:
                 return
 
     async def _fetch(self, select: str, *parameters: object) -> Sequence[Row]:
-        async with self._database.lent() as connection:
-            rows: Sequence[Row] = await connection.fetch(select, *parameters)
+        rows: Sequence[Row] = await self._database.read(lambda connection: connection.fetch(select, *parameters))
         return rows
 
     async def _number(self, call: str, *parameters: object) -> int:
-        async with self._database.lent() as connection:
-            number: int = await connection.fetchval(f"SELECT {self._database.schema}.{call}", *parameters)
+        select = f"SELECT {self._database.schema}.{call}"
+        number: int = await self._database.read(lambda connection: connection.fetchval(select, *parameters))
         return number
 
     def _refuse_closed(self, query: str) -> None:

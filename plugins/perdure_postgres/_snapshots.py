@@ -28,8 +28,8 @@ class PostgresSnapshotStore:
         check_persistence_id(persistence_id)
         self._refuse_closed("load")
         select = f"SELECT {SNAPSHOT} FROM {self._table} WHERE {_MATCHING} ORDER BY sequence_nr DESC LIMIT 1"
-        async with self._database.lent() as connection:
-            row = await connection.fetchrow(select, *_bounds(persistence_id, criteria))
+        bounds = _bounds(persistence_id, criteria)
+        row = await self._database.read(lambda connection: connection.fetchrow(select, *bounds))
         return None if row is None else snapshot_of(row)
 
     async def save(self, metadata: SnapshotMetadata, snapshot: Payload) -> None:

@@ -19,8 +19,7 @@ async def view(
 ) -> AsyncGenerator[Sequence[Row], None]:
     """Pages of rows. `select` takes the parameters, and then how many rows it gives at most."""
     first = min(max_count, page_size + 1)
-    async with database.lent() as connection:
-        rows = await connection.fetch(select, *parameters, first)
+    rows: Sequence[Row] = await database.read(lambda connection: connection.fetch(select, *parameters, first))
     if len(rows) <= page_size:
         yield rows
         return
