@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -208,6 +209,25 @@ def test_a_backend_that_blocks_its_event_loop_is_told_so() -> None:
         assert examiner.overlaps.not_simulated == "it blocks its event loop"
     assert "no answer" in finding.witnesses[0].steps[-1].observed
     assert "J-61" in finding.witnesses[0].rules
+
+
+class _BlocksOnce(WardJournal):
+    """What a machine with too much to do looks like: one write of the whole run takes longer than it may."""
+
+    blocked = False
+
+    async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
+        if not _BlocksOnce.blocked:
+            _BlocksOnce.blocked = True
+            time.sleep(1.0)  # noqa: ASYNC251 - that is the point
+        return await super().write_messages(writes)
+
+
+def test_a_machine_that_is_slow_once_does_not_change_how_a_backend_is_judged() -> None:
+    with Examiner(caged("blocks_once", _BlocksOnce), operation_limit_s=0.2) as examiner:
+        assert examiner.overlaps.not_simulated == ""
+        assert _BlocksOnce.blocked
+        assert examiner.examine(program()).witnesses == ()
 
 
 @asynccontextmanager

@@ -21,6 +21,9 @@ Job = Callable[[], None]
 
 END_S = 5.0
 
+_here = threading.local()
+"""In a simulated thread, `thread` is the object that it belongs to."""
+
 
 class SimulatedThread:
     """Runs the coroutines of one stage after the other: `begin` with each, `leave` at the end of all."""
@@ -37,11 +40,13 @@ class SimulatedThread:
         """Whether something holds the thread; it is then good for nothing any more."""
 
     def _serve(self) -> None:
+        _here.thread = self
         while job := self._jobs.get():
             job()
 
     def begin(self) -> SimulatedThread:
         """Take a new loop."""
+        self._refuse_left_behind()
         self._loop = SimulatedLoop()
         return self
 
@@ -84,12 +89,18 @@ class SimulatedThread:
 
     def do(self, call: Callable[[], Result], pulse: Pulse) -> Result:
         """What a function gives that is called in this thread. Raises `Silent` if the pulse says that it is overdue."""
+        self._refuse_left_behind()
         if threading.get_ident() == self._thread.ident:
             return call()
         try:
             return watched(self._asked(call), pulse)
         finally:
             self.blocked = self.blocked or pulse.given_up
+
+    def _refuse_left_behind(self) -> None:
+        """Whoever was left behind in another such thread, and goes on after all, is not to disturb this one."""
+        if getattr(_here, "thread", self) is not self:
+            raise Silent(0)
 
     def _asked(self, call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
