@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Literal
+from typing import IO, Any, Literal, Protocol
 
 import msgspec
 from perdure_tck.stage import KitFault
@@ -44,10 +44,40 @@ Pipes = tuple[int, int, int]
 Command = Callable[[Pipes], list[str]]
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as a worker needs."""
+
+    pid: int
+    returncode: int | Any
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+Start = Callable[[Sequence[str], Pipes, IO[bytes], Mapping[str, str]], Process]
+"""Starts a command with these pipes open, its output going to a file, in an environment that has these more."""
+
+
+def spawned(command: Sequence[str], pipes: Pipes, output: IO[bytes], environment: Mapping[str, str]) -> Process:
+    """A process that is started as usual, from nothing."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=pipes,
+        start_new_session=True,
+        env={**os.environ, **environment, "PYTHONPATH": import_path()},
+    )
+
+
 class Worker:
     """One process in a session of its own, with the pipes to it. Whoever starts one calls `end`, whatever happens."""
 
-    def __init__(self, command: Command, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Command, environment: Mapping[str, str] | None = None, start: Start = spawned
+    ) -> None:
         requests, self._requests = os.pipe()
         self.reports, reports = os.pipe()
         lifeline, self._lifeline = os.pipe()
@@ -57,15 +87,7 @@ class Worker:
         self.moment: Moment = "load"
         self._rest = b""
         try:
-            self._process = subprocess.Popen(
-                command(theirs),
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=theirs,
-                start_new_session=True,
-                env={**os.environ, **(environment or {}), "PYTHONPATH": _import_path()},
-            )
+            self._process = start(command(theirs), theirs, self._stderr, environment or {})
         except BaseException:
             self._close_pipes()
             raise
@@ -144,7 +166,12 @@ def worker_command(words: Words, pipes: Pipes, submission: str = "") -> list[str
     return [sys.executable, "-m", "perdure_scenarios.worker", *descriptors, submission, words.name, *settings]
 
 
-def _import_path() -> str:
+def submission_in(command: Sequence[str]) -> str:
+    """The submission in the command line of a worker."""
+    return command[6]
+
+
+def import_path() -> str:
     """Where this process finds its modules: the words `module:attribute` must mean the same in a worker."""
     return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 

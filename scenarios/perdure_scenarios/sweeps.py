@@ -29,6 +29,7 @@ from .failing import Trial, Tried, trials, tried
 from .killing import kill_at
 from .looking import Looker, words_of
 from .proofs import Rerun, past_of, read
+from .recording._nursery import Nursery
 from .recording._record import Recording, record
 from .recording._refusal import refusal
 from .rooms import Rooms
@@ -69,6 +70,9 @@ class Sweep:
             limit_s = self._ask.open_limit_s + self._ask.operation_limit_s
             self._crew = self._stack.enter_context(Crew(self._words, self._crew_size, limit_s))
             self._refusal = refusal()
+            self._nursery = Nursery(self._words)
+            if not self._refusal:
+                self._stack.enter_context(self._nursery)
         except BaseException:
             self._stack.close()
             raise
@@ -102,7 +106,12 @@ class Sweep:
     def _recorded(self, program: Program, name: str, room: Path | None = None) -> Recording:
         room = room or self._rooms.new(name)
         try:
-            return record(self._words, self._run(program, room), limit_s=self._ask.open_limit_s)
+            return record(
+                self._words,
+                self._run(program, room),
+                limit_s=self._ask.open_limit_s,
+                process=self._nursery.start,
+            )
         finally:
             self._rooms.leave(room)
 
@@ -149,7 +158,8 @@ class Sweep:
         self, hazard: Hazard, chosen: Sequence[Trial], bench: Bench, looker: Looker, recording: Recording
     ) -> None:
         run = self._run(bench.program, Path())
-        for number, one in enumerate(tried(chosen, self._words, run, self._rooms, self._ask.open_limit_s), 1):
+        made = tried(chosen, self._words, run, self._rooms, self._ask.open_limit_s, process=self._nursery.start)
+        for number, one in enumerate(made, 1):
             bench.progress(number, len(chosen), str(hazard))
             self._judge_trial(hazard, one, bench, looker, recording)
             self._rooms.leave(one.room)

@@ -259,10 +259,7 @@ def main(arguments: Sequence[str]) -> None:
     """Arguments: the descriptors of three pipes, a submission or "", the backend's name, its settings."""
     requests, reports, lifeline = (int(argument) for argument in arguments[:3])
     submission, name, settings = arguments[3], arguments[4], arguments[5:]
-    for descriptor in (requests, reports, lifeline):
-        os.set_inheritable(descriptor, False)  # processes that the backend starts must not keep the pipes open
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=partial(os.close, descriptor))
+    keep_to_ourselves(requests, reports, lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that is interrupted, and that ends us
     if submission:
         die_with_parent(submission)
@@ -276,6 +273,19 @@ def main(arguments: Sequence[str]) -> None:
         return
     if submission:
         submit(submission)
+    attend(requests, backend, mouth)
+
+
+def keep_to_ourselves(*descriptors: int) -> None:
+    """Processes that the backend starts must not keep the pipes open."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(os.close, descriptor))
+
+
+def attend(requests: int, backend: Backend, mouth: Mouth) -> None:
+    """Say that the backend is loaded, and do what is asked until there is no more."""
     mouth.say(Ready())
     with os.fdopen(requests, "rb") as lines:
         serve(lines, backend, mouth)
