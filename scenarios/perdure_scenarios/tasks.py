@@ -6,7 +6,9 @@ The standard library writes the lines, not msgspec: programs hold text that is n
 from __future__ import annotations
 
 import json
-from typing import Literal
+import os
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import msgspec
 from perdure import PersistentRepr, SelectedSnapshot
@@ -16,6 +18,19 @@ from perdure_tck.program import Program
 
 Moment = Literal["load", "open", "look", "write", "close", "reopen", "look again", "close again"]
 """Where a worker is while it looks at a directory."""
+
+MOMENTS: Sequence[Moment] = get_args(Moment)
+
+
+def note(descriptor: int, moment: Moment) -> None:
+    """Write down where a worker is, for whoever has to say what it was doing when it fell silent. It is a file: a pipe
+    would wake the parent, which costs more than many a moment takes."""
+    os.pwrite(descriptor, bytes([MOMENTS.index(moment)]), 0)
+
+
+def noted(descriptor: int) -> Moment:
+    """The last note; the first moment if there is none."""
+    return MOMENTS[int.from_bytes(os.pread(descriptor, 1, 0))]
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -129,12 +144,6 @@ class Finished(Report, frozen=True):
     failpoints: dict[str, int] = {}
 
 
-class Entered(Report, frozen=True):
-    """A look has come to this moment: what a worker that says no more was doing."""
-
-    moment: Moment
-
-
 class Sight(msgspec.Struct, frozen=True):
     """What was seen of one persistence id. Of a replay that failed, the events that came before."""
 
@@ -157,7 +166,8 @@ class More(msgspec.Struct, frozen=True):
 
 
 class Seen(Report, frozen=True):
-    """The answer to a look. `failure` is what ended it early: opening or closing failed."""
+    """The answer to a look. `failure` is what ended it early: opening or closing failed. `sights_again` may be those of
+    an equal directory that was opened before."""
 
     sights: tuple[Sight, ...] = ()
     more: tuple[More, ...] = ()
@@ -177,7 +187,6 @@ AnyReport = (
     | Closed
     | ClosingFailed
     | Finished
-    | Entered
     | Seen
 )
 
