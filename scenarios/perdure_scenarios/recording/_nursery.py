@@ -81,9 +81,7 @@ class Nursery:
         with self._lock:
             self._end()
 
-    def start(
-        self, command: Sequence[str], pipes: Pipes, output: IO[bytes], environment: Mapping[str, str]
-    ) -> Process:
+    def start(self, command: Sequence[str], pipes: Pipes, output: IO[bytes], environment: Mapping[str, str]) -> Process:
         """Start a worker, with the submission that its command names, and attach to it. By the thread that traces."""
         pid = self._born(command, pipes, output) if not environment else None
         return Newborn(pid) if pid is not None else spawned(command, pipes, output, environment)
@@ -102,13 +100,15 @@ class Nursery:
         """Raises `OSError` if the nursery has gone, or if nobody may attach."""
         gate, ours = os.pipe()
         try:
-            descriptors = [*pipes[:2], output.fileno(), gate]
+            descriptors = [*pipes[:2], pipes[3], output.fileno(), gate]
             socket.send_fds(self._socket, [submission_in(command).encode()], descriptors)
             answer = self._socket.recv(REQUEST_MAX)
             if not answer:
                 raise ConnectionResetError("the nursery has ended")
             _ptrace.request(_ptrace.ATTACH, int(answer))
-            os.write(ours, ATTACHED)  # the stop of attaching comes first, so that the tracer has set its options by then
+            os.write(
+                ours, ATTACHED
+            )  # the stop of attaching comes first, so that the tracer has set its options by then
         finally:
             os.close(gate)
             os.close(ours)
@@ -136,7 +136,7 @@ class Nursery:
             self._process.wait()
 
 
-# ------------------------------------------------------------------------------------------------- in the nursery itself
+# ------------------------------------------------------------------------------------------------ in the nursery itself
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -148,14 +148,14 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for a child
     gc.freeze()  # what is shared with children stays shared
     while True:
-        submission, descriptors, _, _ = socket.recv_fds(requests, REQUEST_MAX, 4)
+        submission, descriptors, _, _ = socket.recv_fds(requests, REQUEST_MAX, 5)
         if not submission or _threads() > 1:  # only the thread that forks would be there in the child
             return
         nursery = os.getpid()
         pid = os.fork()
         if not pid:
             requests.close()
-            _live(nursery, backend, submission.decode(), *descriptors)
+            _live(nursery, backend, submission.decode(), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         requests.send(b"%d" % pid)
@@ -165,8 +165,9 @@ def _threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
 
-def _live(nursery: int, backend: Backend, submission: str, requests: int, reports: int, output: int, gate: int) -> None:
+def _live(nursery: int, backend: Backend, submission: str, descriptors: Sequence[int]) -> None:
     """The life of a child. It never returns, and what its backend leaves open is left as it is."""
+    requests, reports, notes, output, gate = descriptors
     code = 1
     try:
         os.setsid()
@@ -175,11 +176,11 @@ def _live(nursery: int, backend: Backend, submission: str, requests: int, report
         os.dup2(output, 2)
         os.close(output)
         die_with(nursery)
-        keep_to_ourselves(requests, reports)
+        keep_to_ourselves(requests, reports, notes)
         if os.read(gate, 1) == ATTACHED:
             os.close(gate)
             stop_at_calls(submission)
-            attend(requests, backend, Mouth(reports))
+            attend(requests, backend, Mouth(reports), notes)
             code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
