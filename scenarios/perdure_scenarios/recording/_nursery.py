@@ -81,6 +81,10 @@ class Nursery:
         with self._lock:
             self._end()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def start(self, command: Sequence[str], pipes: Pipes, output: IO[bytes], environment: Mapping[str, str]) -> Process:
         """Start a worker, with the submission that its command names, and attach to it. By the thread that traces."""
         pid = self._born(command, pipes, output) if not environment else None
