@@ -65,7 +65,7 @@ class Place:
         """One more connection to a database that `open` has made ready."""
         connection = self._connect()
         try:
-            self._synchronize(connection)
+            self._set_synchronous(connection)  # `open` has compared what SQLite answers
         except BaseException:
             connection.close()
             raise
@@ -114,8 +114,11 @@ class Place:
                     raise
             time.sleep(0.005)
 
-    def _synchronize(self, connection: sqlite3.Connection) -> None:
+    def _set_synchronous(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
+
+    def _synchronize(self, connection: sqlite3.Connection) -> None:
+        self._set_synchronous(connection)
         names = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
         self._compare(
             "synchronous",

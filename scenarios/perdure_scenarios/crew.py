@@ -293,7 +293,7 @@ class Crew:
         post = self._posts[place]
         try:
             reports = post.worker.heard()
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, ValueError):
             return self._gone(place, "nonsense")
         for report in reports or ():
             if isinstance(report, Seen):
