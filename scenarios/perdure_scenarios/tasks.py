@@ -202,13 +202,15 @@ def encoded(value: Task | Report) -> bytes:
 
 
 def task_of(line: bytes) -> AnyTask:
-    return _decoded(line, _TASKS)
+    task: AnyTask = _decoded(line, _TASKS)
+    return task
 
 
 @lru_cache(maxsize=256)
 def report_of(line: bytes) -> AnyReport:
     """What a line says. Most directories that are looked at show what another one did, word for word."""
-    return _decoded(line, _REPORTS)
+    report: AnyReport = _decoded(line, _REPORTS)
+    return report
 
 
 _TASKS: msgspec.json.Decoder[AnyTask] = msgspec.json.Decoder(AnyTask)
