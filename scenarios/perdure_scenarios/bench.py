@@ -53,6 +53,7 @@ class Bench:
         self.untouched = False
         self.operations = 0
         self.states = 0
+        self._opened = 0
         self._witnesses: dict[tuple[str, ...], Witness] = {}
         self.paces: dict[str, Pace] = {}
         self._began = time.monotonic()
@@ -60,10 +61,12 @@ class Bench:
     def judge(self, strikes: Iterable[Strike], past: Past, looker: Looker, write_more: bool = True) -> None:
         """Look at the states of these strikes and judge each of them. They are asked for as workers are free."""
         more = write_more and writes_events(self.program)
+        before = looker.looks
         for done, (strike, look) in enumerate(looked_at(strikes, looker, more), 1):
             self.count(strike, past, look)
             if done % TOLD_EVERY == 0:
                 self._tell(done, strike.moment.context)
+        self._opened += looker.looks - before
 
     def count(self, strike: Strike, past: Past, look: Look, rerun: Rerun | None = None) -> None:
         """Judge one state by its look."""
@@ -109,10 +112,9 @@ class Bench:
         steps = tuple(_steps(past, strike.moment, breach))
         return Witness(self.program.name, breach.rules, steps, text, 1, struck=struck)
 
-    def paced(self, kind: str, looks: int) -> None:
-        """All that was done since the last time, or since the beginning, was for this kind of hazard. `looks` counts
-        from the beginning."""
-        pace = Pace(self.states, looks, time.monotonic() - self._began)
+    def paced(self, kind: str) -> None:
+        """All that was done since the last time, or since the beginning, was for this kind of hazard."""
+        pace = Pace(self.states, self._opened, time.monotonic() - self._began)
         for other in self.paces.values():
             pace = Pace(pace.states - other.states, pace.opened - other.opened, pace.seconds - other.seconds)
         self.paces[kind] = self.paces.get(kind, Pace()) + pace

@@ -136,7 +136,7 @@ class Sweep:
                 self._lie(recording, bench, looker, past)
             case _:
                 self._fail(hazard, trials(hazard, trace, steps, self._ask.runs_max), bench, looker, recording)
-        bench.paced(hazard.kind, looker.looks)
+        bench.paced(hazard.kind)
 
     # Kills, and a second one while it recovers from the first
 
