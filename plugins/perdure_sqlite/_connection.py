@@ -50,11 +50,12 @@ class Place:
         with explained(self.name):
             if self.path is not None:
                 _make_directory(self.path.parent)
-                self._refuse_leftover(self.path)
+            crashed = self.path is not None and Path(f"{self.path}-wal").exists()
             connection = self._connect()
             try:
+                found = self._found(connection, crashed)  # first: a foreign file must not be turned to WAL
                 self._set_up(connection)
-                self._lay_out(connection)
+                self._lay_out(connection, found)
             except BaseException:
                 connection.close()
                 raise
@@ -64,7 +65,7 @@ class Place:
         """One more connection to a database that `open` has made ready."""
         connection = self._connect()
         try:
-            self._synchronize(connection)
+            self._set_synchronous(connection)  # `open` has compared what SQLite answers
         except BaseException:
             connection.close()
             raise
@@ -77,8 +78,26 @@ class Place:
         # the thread of one worker each.
         return sqlite3.connect(target, timeout=timeout_s, isolation_level=None, uri=self.path is None)
 
+    def _found(self, connection: sqlite3.Connection, crashed: bool) -> Layout | None:
+        """The layout of what is there: ours, or none. Of a refused file, what a crash has left stays as it is."""
+        try:
+            found = layout_found(connection)
+            if found is not None and found is not self.layout:
+                raise NotThisLayout(f"it has the layout {found.name}; open it with layout={found.name}")
+        except (NotThisLayout, sqlite3.Error):
+            if crashed:
+                self._close_untouched(connection)
+            raise
+        return found
+
+    def _close_untouched(self, connection: sqlite3.Connection) -> None:
+        """The last connection that closes brings a -wal into the file, so let that be one that cannot write."""
+        assert self.path is not None, "memory has no -wal"
+        with suppress(sqlite3.Error), closing(_connect_uri(self.path, "mode=ro")) as last:
+            _tables(last)
+            connection.close()
+
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        self._refuse_other(layout_found(connection))  # first: a foreign file must not be turned to WAL
         if self.path is not None and self.settings.journal_mode != "KEEP":
             self._compare("journal_mode", self._set_journal_mode(connection).upper(), self.settings.journal_mode)
         self._synchronize(connection)
@@ -95,8 +114,11 @@ class Place:
                     raise
             time.sleep(0.005)
 
-    def _synchronize(self, connection: sqlite3.Connection) -> None:
+    def _set_synchronous(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
+
+    def _synchronize(self, connection: sqlite3.Connection) -> None:
+        self._set_synchronous(connection)
         names = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
         self._compare(
             "synchronous",
@@ -112,23 +134,13 @@ class Place:
                 f"SQLite answers {name} {answer} where {asked} was asked; set {name}={answer} if that will do"
             )
 
-    def _lay_out(self, connection: sqlite3.Connection) -> None:
+    def _lay_out(self, connection: sqlite3.Connection, found: Layout | None) -> None:
         """Create the tables, unless another process was faster. It also finds out whether the file can be written."""
         connection.execute("BEGIN IMMEDIATE")
-        if layout_found(connection) is None:
+        if found is None and layout_found(connection) is None:
             for statement in self.layout.schema:
                 connection.execute(statement)
         connection.execute("COMMIT")
-
-    def _refuse_leftover(self, path: Path) -> None:
-        """Look at a file that a crash has left with a -wal: opening it for writing would bring that into the file."""
-        if Path(f"{path}-wal").exists():
-            with suppress(sqlite3.Error), closing(_connect_uri(path, "mode=ro")) as connection:
-                self._refuse_other(layout_found(connection))
-
-    def _refuse_other(self, found: Layout | None) -> None:
-        if found is not None and found is not self.layout:
-            raise NotThisLayout(f"it has the layout {found.name}; open it with layout={found.name}")
 
 
 def _path(location: Location) -> Path | None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from perdure_tck.document import Diagnosis, RuleResult, Run, ShownStep
+from perdure_tck.document import Diagnosis, FaultCoverage, Pace, RuleResult, Run, ShownStep
 from perdure_tck.failure_text import told
 from perdure_tck.verdict import Word
 
@@ -194,8 +194,21 @@ def struck(run: Run) -> str:
         return ""
     parts = [_strikes(found.counts, *one) for one in STRIKES]
     told = "; ".join(filter(None, parts)) or "nothing was struck"
-    rate = round(found.states / found.seconds) if found.seconds else 0
-    return f"{told} · {some(found.states, 'state')} judged in {found.seconds:.1f} s, {number(rate)} a second"
+    return f"{told} · {some(found.states, 'state')} judged in {found.seconds:.1f} s{_paces(found)}"
+
+
+def _paces(found: FaultCoverage) -> str:
+    """How fast that was, in all and for the two hazards that leave the most states; and of how many states the
+    directory was opened."""
+    kinds = [f"{kind}s {_rate(found.paces[kind])}" for kind in ("kill", "power cut") if kind in found.paces]
+    rate = f", {_rate(Pace(found.states, 0, found.seconds))} a second"
+    opened = sum(pace.opened for pace in found.paces.values())
+    told = f"; {number(opened)} of them were opened, the others equal these" if opened else ""
+    return rate + (f" ({', '.join(kinds)})" if kinds else "") + told
+
+
+def _rate(pace: Pace) -> str:
+    return number(round(pace.states / pace.seconds)) if pace.seconds else "0"
 
 
 STRIKES: Sequence[tuple[str, str, Mapping[str, str]]] = (

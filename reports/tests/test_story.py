@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from perdure_reports._story import causes, counts, verdict
-from perdure_tck.document import Awaiting, Fault, ShownStep
+from perdure_reports._story import causes, counts, struck, verdict
+from perdure_tck.document import Awaiting, Fault, FaultCoverage, Pace, ShownStep
 from perdure_tck.verdict import Word
 
 
@@ -115,6 +116,17 @@ def test_a_sentence_names_eight_rules_at_most(build: Any) -> None:
 def test_the_sentence_never_claims_too_much(build: Any, words: list[Word], partial: bool, says: str) -> None:
     run = build.run(*(build.rule(f"J-{n}", word) for n, word in enumerate(words, 10)), partial=partial)
     assert verdict(run).startswith(says)
+
+
+def test_what_struck_is_told_with_its_pace_and_with_how_much_of_it_was_opened(build: Any) -> None:
+    run = build.run(build.rule("J-01"))
+    paces = {"kill": Pace(1200, 800, 2.0), "power cut": Pace(2500, 1900, 5.0), "damage": Pace(300, 300, 1.0)}
+    found = FaultCoverage({"kills": 1000, "kills_in_recovery": 200, "power_cuts": 2500}, 4000, 8.0, (), paces)
+    footer = msgspec.structs.replace(run.footer, struck=found)
+    assert struck(msgspec.structs.replace(run, footer=footer)).endswith(
+        "4 000 states judged in 8.0 s, 500 a second (kills 600, power cuts 500); "
+        "3 000 of them were opened, the others equal these"
+    )
 
 
 def test_a_fault_decides_also_where_every_rule_conforms(build: Any) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 from perdure import Claims
-from perdure_tck.document import ShownStep, Struck, Witness
+from perdure_tck.document import Pace, ShownStep, Struck, Witness
 from perdure_tck.durability import Breach, Judged, Moment, judge_look
 from perdure_tck.look import Look, writes_events
 from perdure_tck.past import Past
@@ -53,16 +53,20 @@ class Bench:
         self.untouched = False
         self.operations = 0
         self.states = 0
+        self._opened = 0
         self._witnesses: dict[tuple[str, ...], Witness] = {}
+        self.paces: dict[str, Pace] = {}
         self._began = time.monotonic()
 
-    def judge(self, strikes: Sequence[Strike], past: Past, looker: Looker, write_more: bool = True) -> None:
-        """Look at the states of these strikes and judge each of them."""
+    def judge(self, strikes: Iterable[Strike], past: Past, looker: Looker, write_more: bool = True) -> None:
+        """Look at the states of these strikes and judge each of them. They are asked for as workers are free."""
         more = write_more and writes_events(self.program)
+        before = looker.looks
         for done, (strike, look) in enumerate(looked_at(strikes, looker, more), 1):
             self.count(strike, past, look)
             if done % TOLD_EVERY == 0:
-                self._tell(done, len(strikes), strike.moment.context)
+                self._tell(done, strike.moment.context)
+        self._opened += looker.looks - before
 
     def count(self, strike: Strike, past: Past, look: Look, rerun: Rerun | None = None) -> None:
         """Judge one state by its look."""
@@ -108,9 +112,16 @@ class Bench:
         steps = tuple(_steps(past, strike.moment, breach))
         return Witness(self.program.name, breach.rules, steps, text, 1, struck=struck)
 
-    def _tell(self, done: int, known: int, context: str) -> None:
+    def paced(self, kind: str) -> None:
+        """All that was done since the last time, or since the beginning, was for this kind of hazard."""
+        pace = Pace(self.states, self._opened, time.monotonic() - self._began)
+        for other in self.paces.values():
+            pace = Pace(pace.states - other.states, pace.opened - other.opened, pace.seconds - other.seconds)
+        self.paces[kind] = self.paces.get(kind, Pace()) + pace
+
+    def _tell(self, done: int, context: str) -> None:
         rate = self.states / max(time.monotonic() - self._began, 1e-3)
-        self._progress(done, known, f"{context}, {rate:.0f} states/s")
+        self._progress(done, done, f"{context}, {rate:.0f} states/s")
 
     def progress(self, done: int, known: int, what: str) -> None:
         self._progress(done, known, what)
@@ -128,16 +139,21 @@ class Bench:
             operations=self.operations,
             states=self.states,
             seconds=time.monotonic() - self._began,
+            paces=self.paces,
         )
 
 
-def looked_at(strikes: Sequence[Strike], looker: Looker, write_more: bool) -> Iterator[tuple[Strike, Look]]:
+def looked_at(strikes: Iterable[Strike], looker: Looker, write_more: bool) -> Iterator[tuple[Strike, Look]]:
     """Each strike with the look at its state, in the order in which looks come."""
     waiting: dict[bytes, list[Strike]] = {}
-    for strike in strikes:
-        waiting.setdefault(strike.image.digest, []).append(strike)
-    for image, look in looker.look_at((mine[0].image for mine in waiting.values()), write_more):
-        yield from ((strike, look) for strike in waiting[image.digest])
+
+    def images() -> Iterator[Image]:
+        for strike in strikes:
+            waiting.setdefault(strike.image.digest, []).append(strike)
+            yield strike.image
+
+    for image, look in looker.look_at(images(), write_more):
+        yield from ((strike, look) for strike in waiting.pop(image.digest, ()))
 
 
 def _steps(past: Past, moment: Moment, breach: Breach) -> Iterable[ShownStep]:

@@ -13,15 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Literal
+from typing import IO, Any, Literal, Protocol
 
 import msgspec
 from perdure_tck.stage import KitFault
 
-from .tasks import AnyReport, Entered, Look, Moment, NotReady, Ready, Seen, Task, Words, encoded, report_of
+from .tasks import AnyReport, Look, Moment, NotReady, Ready, Seen, Task, Words, encoded, noted, report_of
 
 START_LIMIT_S = 60.0
 TAIL_OF_STDERR = 2000
@@ -38,39 +38,60 @@ class Gone(msgspec.Struct, frozen=True):
     """The end of what it wrote to standard error."""
 
 
-Pipes = tuple[int, int, int]
-"""The ends of a worker: where it reads tasks, where it tells, and what it dies with."""
+Pipes = tuple[int, int, int, int]
+"""The ends of a worker: where it reads tasks, where it tells, what it dies with, and where it notes what it does."""
 
 Command = Callable[[Pipes], list[str]]
+
+
+class Process(Protocol):
+    """As much of `subprocess.Popen` as a worker needs."""
+
+    pid: int
+    returncode: int | Any
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+Start = Callable[[Sequence[str], Pipes, IO[bytes], Mapping[str, str]], Process]
+"""Starts a command with these pipes open, its output going to a file, in an environment that has these more."""
+
+
+def spawned(command: Sequence[str], pipes: Pipes, output: IO[bytes], environment: Mapping[str, str]) -> Process:
+    """A process that is started as usual, from nothing."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=pipes,
+        start_new_session=True,
+        env={**os.environ, **environment, "PYTHONPATH": import_path()},
+    )
 
 
 class Worker:
     """One process in a session of its own, with the pipes to it. Whoever starts one calls `end`, whatever happens."""
 
-    def __init__(self, command: Command, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Command, environment: Mapping[str, str] | None = None, start: Start = spawned) -> None:
         requests, self._requests = os.pipe()
         self.reports, reports = os.pipe()
         lifeline, self._lifeline = os.pipe()
-        theirs = (requests, reports, lifeline)
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
+        self._notes: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # like this one: nobody is woken by a note
+        theirs = (requests, reports, lifeline, self._notes.fileno())
         self.exit: int | None = None
-        self.moment: Moment = "load"
+        self._last_moment: Moment = "load"
         self._rest = b""
         try:
-            self._process = subprocess.Popen(
-                command(theirs),
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=theirs,
-                start_new_session=True,
-                env={**os.environ, **(environment or {}), "PYTHONPATH": _import_path()},
-            )
+            self._process = start(command(theirs), theirs, self._stderr, environment or {})
         except BaseException:
             self._close_pipes()
             raise
         finally:
-            for descriptor in theirs:
+            for descriptor in theirs[:3]:
                 os.close(descriptor)
         os.set_blocking(self.reports, False)
         self.pid = self._process.pid
@@ -120,6 +141,11 @@ class Worker:
         """It is known how the process ended."""
         self._process.returncode = self.exit = exit_code
 
+    @property
+    def moment(self) -> Moment:
+        """What it was doing when it was last known."""
+        return self._last_moment if self._notes.closed else noted(self._notes.fileno())
+
     def said(self) -> str:
         """The end of what it wrote to standard output and standard error."""
         if self._stderr.closed:
@@ -131,8 +157,9 @@ class Worker:
     def _close_pipes(self) -> None:
         if self._stderr.closed:
             return
-        self._last_words = self.said()
+        self._last_words, self._last_moment = self.said(), self.moment
         self._stderr.close()
+        self._notes.close()
         for descriptor in (self._requests, self.reports, self._lifeline):
             os.close(descriptor)
 
@@ -144,7 +171,12 @@ def worker_command(words: Words, pipes: Pipes, submission: str = "") -> list[str
     return [sys.executable, "-m", "perdure_scenarios.worker", *descriptors, submission, words.name, *settings]
 
 
-def _import_path() -> str:
+def submission_in(command: Sequence[str]) -> str:
+    """The submission in the command line of a worker."""
+    return command[7]
+
+
+def import_path() -> str:
     """Where this process finds its modules: the words `module:attribute` must mean the same in a worker."""
     return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 
@@ -261,14 +293,12 @@ class Crew:
         post = self._posts[place]
         try:
             reports = post.worker.heard()
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, ValueError):
             return self._gone(place, "nonsense")
         for report in reports or ():
             if isinstance(report, Seen):
                 post.look = None
                 return report
-            if isinstance(report, Entered):
-                post.worker.moment = report.moment
         if reports is None:
             return self._gone(place, "died")
         return self._gone(place, "silent") if time.monotonic() > post.deadline else None

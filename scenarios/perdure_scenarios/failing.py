@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from perdure_tck.hazards import Hazard
 
+from .crew import Start, spawned
 from .recording._record import Recording, record
 from .recording.faults import CHANGES, Capacity, Fail, Injection, Kind, Short
 from .rooms import Rooms
@@ -155,14 +156,20 @@ def _resize(sizes: dict[str, int], call: AnyCall) -> None:
 
 
 def tried(
-    chosen: Iterable[Trial], words: Words, run: Run, rooms: Rooms, limit_s: float, lanes: int = LANES
+    chosen: Iterable[Trial],
+    words: Words,
+    run: Run,
+    rooms: Rooms,
+    limit_s: float,
+    lanes: int = LANES,
+    process: Start = spawned,
 ) -> Iterator[Tried]:
     """Make the trials, and give each as it is done, in their order."""
 
     def one(trial: Trial) -> Tried:
         room = rooms.new("trial")
         mine = msgspec.structs.replace(run, directory=str(room))
-        return Tried(trial, record(words, mine, trial.injections, trial.capacity, limit_s), room)
+        return Tried(trial, record(words, mine, trial.injections, trial.capacity, limit_s, process=process), room)
 
     pool = ThreadPoolExecutor(lanes)
     try:

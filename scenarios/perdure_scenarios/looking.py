@@ -6,6 +6,7 @@ What a look shows depends on the image alone, so equal images are looked at once
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -49,21 +50,31 @@ class Looker:
         self.looks = 0
 
     def look_at(self, images: Iterable[Image], write_more: bool = True) -> Iterator[tuple[Image, Look]]:
-        """Each image with its look, in the order in which they come. Images that are known come first."""
-        fresh: dict[bytes, Image] = {}
-        for image in images:
-            known = self._known.get((image.digest, write_more))
-            if known is not None:
-                yield image, known
-            else:
-                fresh.setdefault(image.digest, image)
-        yield from self._fresh(list(fresh.values()), write_more)
-
-    def _fresh(self, images: list[Image], write_more: bool) -> Iterator[tuple[Image, Look]]:
+        """The images with their looks, in the order in which they come; one that comes again before it was looked at
+        is given once. An image is taken from `images` when a worker is free."""
+        known: deque[tuple[Image, Look]] = deque()
         inside: dict[str, tuple[Image, Path]] = {}
+        for look, answer in self._crew.look_at(self._asked(images, write_more, known, inside)):
+            image, room = inside.pop(look.directory)
+            self._free.append(room)
+            self.looks += 1
+            found = self._known[image.digest, write_more] = look_of(answer, self._sights, look.directory)
+            yield image, found
+            yield from _taken(known)
+        yield from _taken(known)
 
-        def asked() -> Iterator[tasks.Look]:
-            for image in images:
+    def _asked(
+        self,
+        images: Iterable[Image],
+        write_more: bool,
+        known: deque[tuple[Image, Look]],
+        inside: dict[str, tuple[Image, Path]],
+    ) -> Iterator[tasks.Look]:
+        """A look for each image that is new. Those that are not go to `known`, those that are looked at to `inside`."""
+        for image in images:
+            if (image.digest, write_more) in self._known:
+                known.append((image, self._known[image.digest, write_more]))
+            elif all(image.digest != other.digest for other, _ in inside.values()):
                 room = self._free.pop() if self._free else self._rooms.new("state")
                 with self._rooms.want():
                     materialise(image, room)
@@ -75,12 +86,10 @@ class Looker:
                     page_size=self._page_size,
                 )
 
-        for look, answer in self._crew.look_at(asked()):
-            image, room = inside.pop(look.directory)
-            self._free.append(room)
-            self.looks += 1
-            found = self._known[image.digest, write_more] = look_of(answer, self._sights, look.directory)
-            yield image, found
+
+def _taken(known: deque[tuple[Image, Look]]) -> Iterator[tuple[Image, Look]]:
+    while known:
+        yield known.popleft()
 
 
 def look_of(answer: Seen | Gone, sights: Sights, room: str) -> Look:

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from perdure_tck.stage import KitFault
@@ -31,7 +32,7 @@ class Rooms:
 
     def __init__(self, above: Path | None = None) -> None:
         self._above = above or _roomy()
-        self._count = 0
+        self._numbers = count(1)  # of which each is given once, whatever thread asks
 
     def __enter__(self) -> Rooms:
         with _told_of_want(self._above):
@@ -47,8 +48,7 @@ class Rooms:
 
     def new(self, name: str) -> Path:
         """An empty directory that nobody else has."""
-        self._count += 1
-        room = self.directory / f"{name}-{self._count}"
+        room = self.directory / f"{name}-{next(self._numbers)}"
         with _told_of_want(self._above):
             room.mkdir()
         return room

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from hashlib import blake2b
 from pathlib import Path
 
 from .contents import PAGE, Content, content_of
@@ -42,6 +43,28 @@ def read_image(directory: str | Path) -> Image:
                 else:
                     raise ValueError(f"{entry.path} is neither a file nor a directory; an image holds nothing else")
     return Image(files, directories)
+
+
+def digest_of_directory(directory: str | Path) -> bytes:
+    """Equal for directories that hold equal files, and quicker than to read an image, which is only to be compared.
+    Raises as `read_image` does."""
+    digest = blake2b(digest_size=16)
+    waiting = [str(directory)]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = os.fsencode(os.path.relpath(entry.path, directory))
+                if entry.is_dir(follow_symlinks=False):
+                    digest.update(b"d%d %b" % (len(path), path))
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    content = Path(entry.path).read_bytes()
+                    digest.update(b"f%d %d %b" % (len(path), len(content), path))
+                    digest.update(content)
+                else:
+                    raise ValueError(f"{entry.path} is neither a file nor a directory; an image holds nothing else")
+    return digest.digest()
 
 
 def _tree(image: Image) -> dict[str, dict[str, Content | None]]:
@@ -133,18 +156,23 @@ def _with_mode(path: str, found: int, wanted: int) -> None:
 
 
 def _contents(descriptor: int, size: int, content: Content) -> None:
-    """Compare with what is there, page by page if anything differs, and write what does."""
+    """Compare with what is there, and write what lies between the first and the last page that differ: a look has
+    changed most of them or none, and each call costs more than a page."""
     with open(descriptor, "r+b", buffering=0, closefd=False) as file:
         there = file.read(content.size + 1) if size else b""
-        if there == bytes(content):
+        wanted = bytes(content)
+        if there == wanted:
             return
         if size > content.size:
             file.truncate(content.size)
-        for number, page in enumerate(content.pages):
-            start = number * PAGE
-            if there[start : start + PAGE] != page.data or start + PAGE > content.size:
-                file.seek(start)
-                _write_all(descriptor, page.data[: content.size - start])
+        differing = [
+            start
+            for start in range(0, len(wanted), PAGE)
+            if there[start : start + PAGE] != wanted[start : start + PAGE]
+        ]
+        if differing:
+            file.seek(differing[0])
+            _write_all(descriptor, wanted[differing[0] : differing[-1] + PAGE])
 
 
 def _write_all(descriptor: int, piece: bytes) -> None:

@@ -92,12 +92,15 @@ def places(length: int, number: int) -> list[int]:
 
 def distinct(strikes: Iterable[Strike], known: set[Key]) -> list[Strike]:
     """Those of keys that are not known yet, which are known from then on."""
-    found = []
+    return list(each_once(strikes, known))
+
+
+def each_once(strikes: Iterable[Strike], known: set[Key]) -> Iterator[Strike]:
+    """The same, one after the other: some can be looked at while others are not made yet."""
     for strike in strikes:
         if strike.key not in known:
             known.add(strike.key)
-            found.append(strike)
-    return found
+            yield strike
 
 
 def dropped(trace: Trace, position: int, path: str) -> Trace:

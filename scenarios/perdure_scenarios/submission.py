@@ -35,9 +35,14 @@ def die_with_parent(submission: str) -> None:
     A tracer kills what it traces when it ends, but it may end before there is anything to trace. Whoever submits then
     has the first process of the system for a parent, which would let it stand still for ever.
     """
+    die_with(int(submission.partition(":")[0]))
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the thread of this process ends that started the calling one."""
     _check("a signal at the parent's end", _library().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
-    if os.getppid() != int(submission.partition(":")[0]):
-        raise ProcessLookupError("the process that was to trace this one is gone")
+    if os.getppid() != parent:
+        raise ProcessLookupError("the process that started this one is gone")
 
 
 def submit(submission: str) -> None:
@@ -46,12 +51,17 @@ def submit(submission: str) -> None:
     The order matters: a call that stops before there is a tracer fails with ENOSYS.
     """
     die_with_parent(submission)
+    _check("ptrace", _library().ptrace(PTRACE_TRACEME, 0, None, None))
+    os.kill(os.getpid(), signal.SIGSTOP)  # the tracer sets its options now
+    stop_at_calls(submission)
+
+
+def stop_at_calls(submission: str) -> None:
+    """Install the filter. Whoever calls this is traced already."""
     program = bytes.fromhex(submission.partition(":")[2])
     buffer = ctypes.create_string_buffer(program, len(program))
     rules = _Filter(len(program) // 8, ctypes.addressof(buffer))
     library = _library()
-    _check("ptrace", library.ptrace(PTRACE_TRACEME, 0, None, None))
-    os.kill(os.getpid(), signal.SIGSTOP)  # the tracer sets its options now
     _check("no_new_privs", library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))  # so that seccomp needs no root
     _check("seccomp", library.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(rules), 0, 0))
 

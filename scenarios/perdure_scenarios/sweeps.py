@@ -8,6 +8,7 @@ instead, and everything else is NOT RUN. Found through the entry points of `perd
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,16 +26,17 @@ from perdure_tck.sweep import Again, Ask, Measure, Progress, Swept
 from .bench import EMPTY_IMAGE, Bench, looked_at
 from .crew import Crew
 from .damage import damages
-from .failing import Trial, Tried, trials, tried
+from .failing import LANES, Trial, Tried, trials, tried
 from .killing import kill_at
 from .looking import Looker, words_of
 from .proofs import Rerun, past_of, read
+from .recording._nursery import Nursery
 from .recording._record import Recording, record
 from .recording._refusal import refusal
 from .rooms import Rooms
 from .scratch import materialise, read_image
 from .states import Duty, image_of, kill_states, lied
-from .strikes import Key, Strike, distinct, dropped, kills, power_cuts, recoveries, spread, steps_of
+from .strikes import Key, Strike, distinct, dropped, each_once, kills, power_cuts, recoveries, spread, steps_of
 from .tasks import AnyReport, Closed, Invoked, OpeningFailed, Run, observations
 from .trace import Synced
 
@@ -69,6 +71,9 @@ class Sweep:
             limit_s = self._ask.open_limit_s + self._ask.operation_limit_s
             self._crew = self._stack.enter_context(Crew(self._words, self._crew_size, limit_s))
             self._refusal = refusal()
+            self._nursery = Nursery(self._words)
+            if not self._refusal:
+                self._stack.enter_context(self._nursery)
         except BaseException:
             self._stack.close()
             raise
@@ -102,7 +107,12 @@ class Sweep:
     def _recorded(self, program: Program, name: str, room: Path | None = None) -> Recording:
         room = room or self._rooms.new(name)
         try:
-            return record(self._words, self._run(program, room), limit_s=self._ask.open_limit_s)
+            return record(
+                self._words,
+                self._run(program, room),
+                limit_s=self._ask.open_limit_s,
+                process=self._nursery.start,
+            )
         finally:
             self._rooms.leave(room)
 
@@ -116,32 +126,46 @@ class Sweep:
         known: set[Key] = set()
         match hazard.kind:
             case "kill":
-                found = distinct(kills(trace, end, steps), known)
-                bench.judge(found, past, looker)
-                self._strike_recoveries(found, bench, looker, past)
+                self._kill(distinct(kills(trace, end, steps), known), bench, looker, past)
             case "power cut":
                 cuts = power_cuts(trace, end, steps, max(self._ask.states_max, STATES_A_CALL * len(trace.calls)))
-                bench.judge(distinct(cuts, known), past, looker)
+                bench.judge(each_once(cuts, known), past, looker)
             case "damage":
                 self._damage(recording, bench, looker, past)
             case _ if hazard.trouble == "lying sync":
                 self._lie(recording, bench, looker, past)
             case _:
                 self._fail(hazard, trials(hazard, trace, steps, self._ask.runs_max), bench, looker, recording)
+        bench.paced(hazard.kind)
 
-    # A second kill, while it recovers from the first
+    # Kills, and a second one while it recovers from the first
 
-    def _strike_recoveries(self, found: Sequence[Strike], bench: Bench, looker: Looker, past: Past) -> None:
+    def _kill(self, found: Sequence[Strike], bench: Bench, looker: Looker, past: Past) -> None:
+        """What the first kills leave is judged while recoveries are recorded, which takes as long."""
         inside = [strike for strike in found if strike.moment.under_way] or found
+        chosen = spread(inside, RECOVERIES_MAX)
+        pool = ThreadPoolExecutor(LANES)
+        try:
+            recorded = pool.map(self._recovery, chosen)
+            bench.judge(found, past, looker)
+            self._strike_recoveries(zip(chosen, recorded, strict=True), bench, looker, past)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _recovery(self, strike: Strike) -> Recording:
+        room = self._rooms.new("recovery")
+        with self._rooms.want():
+            materialise(strike.image, room)
+        return self._recorded(RECOVERY, "recovery", room)
+
+    def _strike_recoveries(
+        self, recorded: Iterable[tuple[Strike, Recording]], bench: Bench, looker: Looker, past: Past
+    ) -> None:
         known: set[Key] = set()
-        for strike in spread(inside, RECOVERIES_MAX):
-            room = self._rooms.new("recovery")
-            with self._rooms.want():
-                materialise(strike.image, room)
-            recording = self._recorded(RECOVERY, "recovery", room)
+        for strike, recording in recorded:
             if recording.trace.given_up is None and any(isinstance(one, Closed) for one in recording.reports):
                 bench.coverage["recoveries"] += 1
-                bench.judge(distinct(recoveries(recording.trace, strike), known), past, looker)
+                bench.judge(each_once(recoveries(recording.trace, strike), known), past, looker)
 
     # Calls that fail
 
@@ -149,7 +173,8 @@ class Sweep:
         self, hazard: Hazard, chosen: Sequence[Trial], bench: Bench, looker: Looker, recording: Recording
     ) -> None:
         run = self._run(bench.program, Path())
-        for number, one in enumerate(tried(chosen, self._words, run, self._rooms, self._ask.open_limit_s), 1):
+        made = tried(chosen, self._words, run, self._rooms, self._ask.open_limit_s, process=self._nursery.start)
+        for number, one in enumerate(made, 1):
             bench.progress(number, len(chosen), str(hazard))
             self._judge_trial(hazard, one, bench, looker, recording)
             self._rooms.leave(one.room)

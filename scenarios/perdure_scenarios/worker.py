@@ -7,6 +7,7 @@ and again; a program is carried out once, since its end is the end of the proces
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -37,13 +38,13 @@ from perdure_tck.program import Step
 from perdure_tck.runner import Limits, execute
 from perdure_tck.stage import KitFault, ManualClock, Stage
 
+from .scratch import digest_of_directory
 from .submission import die_with_parent, submit
 from .tasks import (
     Closed,
     Closing,
     ClosingFailed,
     Completed,
-    Entered,
     Failure,
     Finished,
     Invoked,
@@ -60,10 +61,14 @@ from .tasks import (
     Seen,
     Sight,
     encoded,
+    note,
     task_of,
 )
 
 Result = TypeVar("Result")
+
+KNOWN_MAX = 10_000
+"""How many closed directories a worker remembers the look of."""
 
 
 class Mouth:
@@ -133,41 +138,61 @@ def failure_of(during: str, error: BaseException) -> Failure:
     return Failure(during, type(error).__name__, str(error), isinstance(error, PerdureError))
 
 
-class Progress:
-    """Where a look is, for whoever has to say what a worker was doing when it fell silent."""
+class Looking:
+    """Looks at one directory after the other. `notes` is where it notes what it is doing.
 
-    def __init__(self, mouth: Mouth) -> None:
-        self._mouth = mouth
-        self.moment: Moment = "open"
+    What a directory shows depends on its files alone. So one that is closed and equal to one that was opened before is
+    not opened once more: most states that are recovered and written to end as one of a few.
+    """
 
-    def enter(self, moment: Moment) -> None:
-        self.moment = moment
-        self._mouth.say(Entered(moment))
+    def __init__(self, backend: Backend, notes: int) -> None:
+        self._backend, self._notes = backend, notes
+        self._known: dict[bytes, tuple[Sight, ...]] = {}
+        self._moment: Moment = "open"
+
+    async def look(self, task: Look) -> Seen:
+        """Everything that can be seen, and what failed. Whatever a backend raises is part of the answer."""
+        sights: tuple[Sight, ...] = ()
+        more: tuple[More, ...] = ()
+        try:
+            self._enter("open")
+            async with self._backend.open(_location(task)) as storage:
+                self._enter("look")
+                sights = await _sights(task, storage)
+                if task.write_more:
+                    self._enter("write")
+                    more = tuple([await _write_one(sight, storage) for sight in sights])
+                self._enter("close")
+            return Seen(sights, more, await self._again(task) if task.write_more else ())
+        except BaseException as error:
+            return Seen(sights, more, (), failure_of(self._moment, error))
+
+    async def _again(self, task: Look) -> tuple[Sight, ...]:
+        key = _closed_state(task)
+        if key in self._known:
+            return self._known[key]
+        self._enter("reopen")
+        async with self._backend.open(_location(task)) as storage:
+            self._enter("look again")
+            again = await _sights(task, storage)
+            self._enter("close again")
+        if key and len(self._known) < KNOWN_MAX:
+            self._known[key] = again
+        return again
+
+    def _enter(self, moment: Moment) -> None:
+        self._moment = moment
+        note(self._notes, moment)
 
 
-async def look(task: Look, backend: Backend, progress: Progress) -> Seen:
-    """Everything that can be seen, and what failed. Whatever a backend raises is part of the answer."""
-    sights: tuple[Sight, ...] = ()
-    more: tuple[More, ...] = ()
-    again: tuple[Sight, ...] = ()
+def _closed_state(task: Look) -> bytes:
+    """What decides on what a second look shows: the files, and what is asked of them. Empty where an image cannot hold
+    what is there."""
+    asked = msgspec.structs.replace(task, directory="")
     try:
-        progress.enter("open")
-        async with backend.open(_location(task)) as storage:
-            progress.enter("look")
-            sights = await _sights(task, storage)
-            if task.write_more:
-                progress.enter("write")
-                more = tuple([await _write_one(sight, storage) for sight in sights])
-            progress.enter("close")
-        if task.write_more:
-            progress.enter("reopen")
-            async with backend.open(_location(task)) as storage:
-                progress.enter("look again")
-                again = await _sights(task, storage)
-                progress.enter("close again")
-    except BaseException as error:
-        return Seen(sights, more, again, failure_of(progress.moment, error))
-    return Seen(sights, more, again)
+        return digest_of_directory(task.directory) + encoded(asked)
+    except (OSError, ValueError):
+        return b""
 
 
 def _location(task: Look) -> Location:
@@ -232,15 +257,16 @@ async def _write_one(sight: Sight, storage: Storage) -> More:
     return More(sight.persistence_id, number, failures[0] if failures else None, rejected)
 
 
-def serve(requests: BinaryIO, backend: Backend, mouth: Mouth) -> None:
+def serve(requests: BinaryIO, backend: Backend, mouth: Mouth, notes: int) -> None:
     """Answer looks until the parent closes the pipe. One event loop for all: making one costs more than a look."""
+    looking = Looking(backend, notes)
     with asyncio.Runner() as runner:
         for line in requests:
             task = task_of(line)
             if isinstance(task, Run):
                 carry_out(task, backend, mouth)
                 return
-            mouth.say(runner.run(look(task, backend, Progress(mouth))))
+            mouth.say(runner.run(looking.look(task)))
 
 
 def _watch_the_parent(lifeline: int) -> None:
@@ -256,13 +282,10 @@ def _watch_the_parent(lifeline: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Arguments: the descriptors of three pipes, a submission or "", the backend's name, its settings."""
-    requests, reports, lifeline = (int(argument) for argument in arguments[:3])
-    submission, name, settings = arguments[3], arguments[4], arguments[5:]
-    for descriptor in (requests, reports, lifeline):
-        os.set_inheritable(descriptor, False)  # processes that the backend starts must not keep the pipes open
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=partial(os.close, descriptor))
+    """Arguments: the descriptors of three pipes and a file, a submission or "", the backend's name, its settings."""
+    requests, reports, lifeline, notes = (int(argument) for argument in arguments[:4])
+    submission, name, settings = arguments[4], arguments[5], arguments[6:]
+    keep_to_ourselves(requests, reports, lifeline, notes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that is interrupted, and that ends us
     if submission:
         die_with_parent(submission)
@@ -276,9 +299,23 @@ def main(arguments: Sequence[str]) -> None:
         return
     if submission:
         submit(submission)
+    attend(requests, backend, mouth, notes)
+
+
+def keep_to_ourselves(*descriptors: int) -> None:
+    """Processes that the backend starts must not keep the pipes open."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(os.close, descriptor))
+
+
+def attend(requests: int, backend: Backend, mouth: Mouth, notes: int) -> None:
+    """Say that the backend is loaded, and do what is asked until there is no more."""
+    gc.freeze()  # what is loaded stays, and is many times what a look makes
     mouth.say(Ready())
     with os.fdopen(requests, "rb") as lines:
-        serve(lines, backend, mouth)
+        serve(lines, backend, mouth, notes)
 
 
 if __name__ == "__main__":

@@ -230,6 +230,10 @@ def test_a_run_tells_what_it_struck() -> None:
     assert run.footer.struck.counts["kills"] > 0
     assert "power_cuts" not in run.footer.struck.counts  # the rule does not need them
     assert run.footer.struck.states >= run.footer.struck.counts["kills"]
+    pace = run.footer.struck.paces["kill"]
+    assert pace.states == run.footer.struck.states
+    assert 0 < pace.opened < pace.states
+    assert 0 < pace.seconds <= run.footer.struck.seconds
 
 
 def test_where_nothing_can_be_recorded_workers_are_killed_and_the_rest_is_not_run(

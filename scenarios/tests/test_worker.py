@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
-from perdure import Payload, PersistentRepr, _failpoints
+from perdure import Location, Payload, PersistentRepr, Storage, _failpoints, load_backend
 from perdure_scenarios.crew import Crew, Gone, Worker, worker_command
 from perdure_scenarios.killing import kill_at, kill_at_failpoint, with_failpoints_counted
 from perdure_scenarios.tasks import (
@@ -20,10 +23,12 @@ from perdure_scenarios.tasks import (
     Seen,
     Words,
     encoded,
+    noted,
     observations,
     report_of,
     task_of,
 )
+from perdure_scenarios.worker import Looking
 from perdure_tck.outcomes import Answers
 from perdure_tck.scenario_text import parse
 from perdure_tck.stage import KitFault
@@ -109,6 +114,33 @@ def test_a_look_shows_events_highest_number_and_all_snapshots_and_can_write_more
     assert (sight.highest_sequence_nr, nobody.highest_sequence_nr, nobody.events) == (3, 0, ())
     assert [(more.sequence_nr, more.failure) for more in seen.more] == [(4, None), (1, None)]
     assert [event.sequence_nr for event in seen.sights_again[0].events] == [2, 3, 4]
+
+
+def test_a_closed_directory_like_one_that_was_opened_before_is_not_opened_again(tmp_path: Path) -> None:
+    opened: list[str] = []
+    sqlite = load_backend("sqlite")
+
+    @asynccontextmanager
+    async def counted(location: Location) -> AsyncIterator[Storage]:
+        opened.append(Path(str(location.directory)).name)
+        async with sqlite.open(location) as storage:
+            yield storage
+
+    async def looks() -> list[Seen]:
+        return [
+            await looking.look(Look(directory=str(tmp_path / room), persistence_ids=ids, write_more=True))
+            for room, ids in (("a", ("p",)), ("b", ("p",)), ("c", ("p", "q")))
+        ]
+
+    for room in "abc":
+        (tmp_path / room).mkdir()
+    with (tmp_path / "notes").open("w+b") as notes:
+        looking = Looking(msgspec.structs.replace(sqlite, open=counted), notes.fileno())
+        first, second, other = asyncio.run(looks())
+        assert noted(notes.fileno()) == "close again"
+    assert opened == ["a", "a", "b", "c", "c"]
+    assert first == second
+    assert [len(sight.events) for sight in (*second.sights_again, *other.sights_again)] == [1, 1, 1]
 
 
 def test_what_fails_in_a_look_is_part_of_the_answer(tmp_path: Path) -> None:

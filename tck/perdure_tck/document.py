@@ -150,8 +150,22 @@ class Fault(msgspec.Struct, frozen=True, tag="fault"):
     detail: str
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """What the hazards of one kind took: the states that were judged, how many directories were opened for them, and
+    the seconds, in which everything is contained. A state whose directory was not opened equals one that was."""
+
+    states: int = 0
+    opened: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Pace) -> Pace:
+        seconds = round(self.seconds + other.seconds, 3)
+        return Pace(self.states + other.states, self.opened + other.opened, seconds)
+
+
 class FaultCoverage(msgspec.Struct, frozen=True):
-    """What the sweeps of a run struck: counts by the names of `coverage.STRUCK`, states judged, and how long it took.
+    """What the sweeps of a run struck: counts by the names of `coverage.STRUCK`, states judged, and how long it took,
+    in all and by the kind of hazard.
 
     `remarks` are to be told beside it: what could not be recorded, what this machine lacks.
     """
@@ -160,6 +174,7 @@ class FaultCoverage(msgspec.Struct, frozen=True):
     states: int
     seconds: float
     remarks: tuple[str, ...] = ()
+    paces: Mapping[str, Pace] = {}
 
 
 class Footer(msgspec.Struct, frozen=True, tag="footer"):

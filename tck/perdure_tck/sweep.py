@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 from perdure import Claims
 
-from .document import Witness
+from .document import Pace, Witness
 from .durability import Context, Judged, Loss, Moment
 from .hazards import Kind
 from .operations import Delete, DeleteSnapshot, DeleteSnapshots, SaveSnapshot, Write
@@ -141,6 +141,8 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     operations: int = 0
     states: int = 0
     seconds: float = 0.0
+    paces: Mapping[str, Pace] = {}
+    """By the kind of hazard. What a program took before its first hazard, its recording, belongs to that one."""
 
 
 class Sweeper(Protocol):

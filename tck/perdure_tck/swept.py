@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from perdure import Claims
 
-from .document import FaultCoverage
+from .document import FaultCoverage, Pace
 from .rules import Rule
 from .sweep import Measure, Swept, summed
 from .verdict import Word
@@ -78,4 +78,13 @@ def struck_in(found: Iterable[Swept]) -> FaultCoverage | None:
         counts.update(one.coverage)
     remarks = dict.fromkeys(remark for one in swept for remark in (*one.remarks, *one.not_run, one.unproven) if remark)
     seconds = sum(one.seconds for one in swept)
-    return FaultCoverage(dict(+counts), sum(one.states for one in swept), round(seconds, 3), tuple(remarks))
+    states = sum(one.states for one in swept)
+    return FaultCoverage(dict(+counts), states, round(seconds, 3), tuple(remarks), _paces(swept))
+
+
+def _paces(swept: Iterable[Swept]) -> Mapping[str, Pace]:
+    found: dict[str, Pace] = {}
+    for one in swept:
+        for kind, pace in one.paces.items():
+            found[kind] = found.get(kind, Pace()) + pace
+    return found

@@ -18,7 +18,7 @@ from contextlib import suppress
 import msgspec
 from perdure_tck.stage import KitFault
 
-from ..crew import Worker, worker_command
+from ..crew import Start, Worker, spawned, worker_command
 from ..submission import submission, submitting_command
 from ..tasks import AnyReport, Closing, Completed, Invoked, NotReady, Run, Words
 from ..trace import Trace
@@ -98,14 +98,16 @@ def record(
     capacity: Capacity | None = None,
     limit_s: float = 120.0,
     environment: Mapping[str, str] | None = None,
+    process: Start = spawned,
 ) -> Recording:
-    """Carry out a program in a directory, which must be there, and record what the backend does to it.
+    """Carry out a program in a directory, which must be there, and record what the backend does to it. `process` is
+    how the process is started: `spawned`, or by a `Nursery`.
 
     Raises `KitFault` if the backend cannot be loaded, and `RecordingRefused` where processes cannot be traced.
     """
 
     def start(submission: str) -> Worker:
-        return Worker(lambda pipes: worker_command(words, pipes, submission), environment)
+        return Worker(lambda pipes: worker_command(words, pipes, submission), environment, process)
 
     recording = _recorded(start, run.directory, run, Faults(injections, capacity), limit_s)
     for report in recording.reports:
@@ -129,13 +131,14 @@ def record_command(
     return _recorded(start, directory, None, Faults(injections, capacity), limit_s)
 
 
-Start = Callable[[str], Worker]
+Submitted = Callable[[str], Worker]
+"""Starts a process that is given this submission."""
 
 
 class _Box:
     """One recording while it is made: the thread that traces, and what it has come to."""
 
-    def __init__(self, start: Start, machine: Machine, root: Root, hearing: Hearing, faults: Faults) -> None:
+    def __init__(self, start: Submitted, machine: Machine, root: Root, hearing: Hearing, faults: Faults) -> None:
         self._start, self._machine, self._hearing = start, machine, hearing
         self.root, self.faults = root, faults
         self.calls = Calls(root, hearing.listen)
@@ -176,7 +179,7 @@ class _Box:
             self._process = None
 
 
-def _recorded(start: Start, directory: str, task: Run | None, faults: Faults, limit_s: float) -> Recording:
+def _recorded(start: Submitted, directory: str, task: Run | None, faults: Faults, limit_s: float) -> Recording:
     machine = this_machine()
     if machine is None:
         raise RecordingRefused("the registers of this machine are not known")
