@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import cast
 
 import msgspec
 from perdure import (
@@ -14,13 +15,16 @@ from perdure import (
     check_read_highest,
     check_replay,
 )
-from perdure.errors import StorageClosed, WriteFailed
+from perdure.errors import SequenceConflict, StorageClosed, WriteFailed
 
+from ._change import Change, apply_apart
 from ._reader import Read
 from ._tables import Tables
 from ._view import replay
 from ._worker import Worker
-from ._writer import Change
+
+_GROUP_MAX = 250
+"""How many calls of a group are one change, so that a large group can end one transaction and go on in another."""
 
 
 class SqliteJournal:
@@ -34,10 +38,26 @@ class SqliteJournal:
 
     async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
         if self._writer.closed:
-            raise WriteFailed("the storage is closed; open its location again")
+            raise _closed()
         if not writes:
             return []
         answers: list[WriteRejected | None] = await self._writer.ask(Append(writes, self._clock()))
+        return answers
+
+    async def write_group(
+        self, calls: Sequence[Sequence[AtomicWrite]]
+    ) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        if self._writer.closed:
+            return [_closed() for _ in calls]
+        now = self._clock()
+        groups = [calls[start : start + _GROUP_MAX] for start in range(0, len(calls), _GROUP_MAX)]
+        asked = [self._writer.ask(AppendEach(group, now)) for group in groups]
+        answers: list[Sequence[WriteRejected | None] | Exception] = []
+        for group, future in zip(groups, asked, strict=True):
+            try:
+                answers += await future
+            except Exception as error:
+                answers += [error] * len(group)
         return answers
 
     async def replay_messages(
@@ -74,6 +94,10 @@ class SqliteJournal:
             raise StorageClosed(operation)
 
 
+def _closed() -> WriteFailed:
+    return WriteFailed("the storage is closed; open its location again")
+
+
 class Append(msgspec.Struct, frozen=True, gc=False):
     """One call of `write_messages`."""
 
@@ -89,6 +113,29 @@ class Append(msgspec.Struct, frozen=True, gc=False):
         accepted = [write for write, answer in zip(self.writes, answers, strict=True) if answer is None]
         tables.append(accepted, self.now)
         return answers
+
+    def failure(self, error: Exception) -> Exception:
+        return WriteFailed(f"nothing of this call was stored: {error}")
+
+
+class AppendEach(msgspec.Struct, frozen=True, gc=False):
+    """One call of `write_group`, or a part of it: what many would be who call `write_messages` at the same moment."""
+
+    calls: Sequence[Sequence[AtomicWrite]]
+    now: int
+
+    def apply(self, tables: Tables) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        answers: list[Sequence[WriteRejected | None] | Exception] = []
+        for writes in self.calls:
+            try:
+                answers.append(tables.append(writes, self.now))
+            except SequenceConflict as conflict:  # found before anything of that call was changed
+                answers.append(conflict)
+        return answers
+
+    def apply_carefully(self, tables: Tables) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        answers = [apply_apart(Append(writes, self.now), tables) for writes in self.calls]
+        return cast("list[Sequence[WriteRejected | None] | Exception]", answers)
 
     def failure(self, error: Exception) -> Exception:
         return WriteFailed(f"nothing of this call was stored: {error}")

@@ -91,30 +91,36 @@ class Tables:
         self._reserve(writes)
         if self._ordering < 0:
             self._ordering = self.layout.highest_ordering(self.connection)
-        ordering = self._ordering
+        ordering, rows = self._ordering, 0
         values, event_row = self._event_values, self.layout.event_row
         for write in writes:
             for event in write.events:
                 ordering += 1
                 values += event_row(event, ordering, now)
-                self.room -= 1 + len(event.payload.data) // ROW_SIZE
+                rows += 1 + len(event.payload.data) // ROW_SIZE
                 if event.tags and self.layout.insert_tag:
                     for tag in event.tags:
                         self._tag_values += (ordering, tag)
         self._ordering = ordering
+        self.room -= rows
         return [None] * len(writes)
 
     def _reserve(self, writes: Sequence[AtomicWrite]) -> None:
         """All checks come before all changes, so that a conflict leaves nothing of the call behind. (J-16)"""
-        reserved: dict[str, int] = {}
+        known = self._known
+        reserved = known if len(writes) == 1 else {}
         for write in writes:
-            first = write.events[0]
+            events = write.events
+            first = events[0]
             persistence_id = first.persistence_id
-            highest = reserved.get(persistence_id) or self.highest(persistence_id)
+            highest = reserved.get(persistence_id)
+            if highest is None:
+                highest = self.highest(persistence_id)
             if first.sequence_nr <= highest:
                 raise SequenceConflict(persistence_id, first.sequence_nr, highest)
-            reserved[persistence_id] = write.events[-1].sequence_nr
-        self._known.update(reserved)
+            reserved[persistence_id] = events[-1].sequence_nr
+        if reserved is not known:
+            known.update(reserved)
 
     def flush(self) -> None:
         """Give SQLite the rows that were accepted."""

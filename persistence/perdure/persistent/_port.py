@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .._events import AtomicWrite, WriteRejected
-from .._journal import Journal
+from .._journal import GroupJournal, Journal
 from .._snapshots import SnapshotStore
 from ..errors import SequenceConflict, Unreadable
 from ._breaker import Breaker
@@ -105,6 +105,8 @@ class JournalPort:
         self._loop = tasks.loop
         self._lanes: dict[str, set[Lane]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._gathered: list[tuple[Lane, Sequence[AtomicWrite]]] = []
+        self._group_journal = journal if isinstance(journal, GroupJournal) else None
         self._deadlines: dict[Lane, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -116,7 +118,10 @@ class JournalPort:
             return
         deadline = self._loop.time() + self.breaker.call_timeout_s
         self._deadlines[lane] = deadline
-        self._tasks.start_write(self._call(lane, writes))
+        if self._group_journal is None:
+            self._tasks.start_write(self._call(lane, writes))
+        else:
+            self._gather(self._group_journal, lane, writes)
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire)
 
@@ -124,19 +129,47 @@ class JournalPort:
         answer: Answers | BaseException
         try:
             answer = await self.journal.write_messages(writes)
-            if len(answer) != len(writes):
-                answer = RuntimeError(f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes")
         except Exception as error:
             answer = error
         except BaseException as error:
-            self._ended(lane, error)
+            self._over([(lane, writes)], [error])
             raise
-        self._ended(lane, answer)
+        self._over([(lane, writes)], [answer])
 
-    def _ended(self, lane: Lane, answer: Answers | BaseException) -> None:
+    def _gather(self, journal: GroupJournal, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
+        """Put a write with the others that begin now: those of all actors that have their turn before a task begins."""
+        self._gathered.append((lane, writes))
+        if len(self._gathered) == 1:
+            self._tasks.start_write(self._call_group(journal))
+
+    async def _call_group(self, journal: GroupJournal) -> None:
+        group, self._gathered = self._gathered, []
+        answers: Sequence[Answers | BaseException]
+        try:
+            answers = await journal.write_group([writes for _, writes in group])
+            if len(answers) != len(group):
+                raise RuntimeError(f"journal {self.name!r} gave {len(answers)} answers to {len(group)} calls")
+        except Exception as error:
+            answers = [error] * len(group)
+        except BaseException as error:
+            self._over(group, [error] * len(group))
+            raise
+        self._over(group, answers)
+
+    def _over(
+        self, group: Sequence[tuple[Lane, Sequence[AtomicWrite]]], answers: Sequence[Answers | BaseException]
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.ended(task)
+        for (lane, writes), answer in zip(group, answers, strict=True):
+            if isinstance(answer, BaseException) or len(answer) == len(writes):
+                self._ended(lane, answer)
+            else:
+                reason = f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes"
+                self._ended(lane, RuntimeError(reason))
+
+    def _ended(self, lane: Lane, answer: Answers | BaseException) -> None:
         if self._deadlines.pop(lane, None) is None:
             lane.over()  # it was answered when its time was over
             return

@@ -75,8 +75,9 @@ class Writer:
         if self._unanswered or not self._gathered:
             return
         self._under_way, self._gathered = self._gathered, []
-        writes, self._writes = self._writes, []
+        writes = self._writes
         if writes:
+            self._writes = []
             self._unanswered = True
             self._port.write(self, writes)
         else:
@@ -94,7 +95,8 @@ class Writer:
                 if invocation.place >= 0:
                     invocation.outcome = answer[invocation.place]
             self._hand_over(batch)
-            self.flush()
+            if self._gathered:
+                self.flush()
         self._settle()
 
     def over(self) -> None:
