@@ -110,7 +110,9 @@ class Cell:
     def post(self, answers: list[Any]) -> None:
         """Answers for the actor, handled before any further message."""
         self.urgent.extend(answers)
-        self.schedule()
+        if not self._scheduled and self._task is None and not self.ended:
+            self._scheduled = True
+            self._soon(self._run)
 
     def control(self, action: Callable[[], None]) -> None:
         self._control.append(action)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._event_adapters import NO_ADAPTERS, EventAdapters
+from .._event_adapters import NO_ADAPTERS, NO_TAGS, EventAdapters
 from .._events import Payload, PersistentRepr
 from ..serialization import Serialization
 
@@ -15,8 +15,14 @@ class Codec:
     def __init__(self, serialization: Serialization, adapters: EventAdapters | None) -> None:
         self.serialization = serialization
         self.adapters = adapters or NO_ADAPTERS
+        self._plain: set[type] = set()
+        """Types that no adapter was found to be meant for: the way past the adapters is the way of most events."""
 
     def encode(self, event: object) -> tuple[Payload, str, frozenset[str]]:
+        if event.__class__ in self._plain:
+            return self.serialization.to_payload(event), "", NO_TAGS
+        if not self.adapters.changes(type(event)):
+            self._plain.add(type(event))
         adapted, manifest, tags = self.adapters.to_journal(event)
         return self.serialization.to_payload(adapted), manifest, tags
 

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from .._events import AtomicWrite, WriteRejected
 from .._journal import GroupJournal, Journal
 from .._snapshots import SnapshotStore
@@ -93,6 +95,14 @@ async def guarded(breaker: Breaker, call: Callable[[], Awaitable[Value]]) -> Val
     return value
 
 
+class Call(msgspec.Struct, eq=False):
+    """One call of a journal: a write of one lane, or of all that began to write at the same moment."""
+
+    deadline: float
+    lanes: list[Lane]
+    writes: list[Sequence[AtomicWrite]]
+
+
 class JournalPort:
     """One journal, as all actors of a system see it."""
 
@@ -105,9 +115,9 @@ class JournalPort:
         self._loop = tasks.loop
         self._lanes: dict[str, set[Lane]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._gathered: list[tuple[Lane, Sequence[AtomicWrite]]] = []
         self._group_journal = journal if isinstance(journal, GroupJournal) else None
-        self._deadlines: dict[Lane, float] = {}
+        self._gathering: Call | None = None
+        self._under_way: dict[Call, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
@@ -116,83 +126,88 @@ class JournalPort:
         if refusal is not None:
             self._loop.call_soon(lane.answered, refusal)
             return
-        deadline = self._loop.time() + self.breaker.call_timeout_s
-        self._deadlines[lane] = deadline
-        if self._group_journal is None:
-            self._tasks.start_write(self._call(lane, writes))
+        call = self._gathering
+        if call is None:
+            self._begin(lane, writes)
         else:
-            self._gather(self._group_journal, lane, writes)
-        if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._expire)
+            call.lanes.append(lane)
+            call.writes.append(writes)
 
-    async def _call(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
+    def _begin(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
+        call = Call(self._loop.time() + self.breaker.call_timeout_s, [lane], [writes])
+        self._under_way[call] = None
+        if self._group_journal is None:
+            self._tasks.start_write(self._write(call))
+        else:
+            self._gathering = call  # until its task begins: when all actors that are ready now have had their turn
+            self._tasks.start_write(self._write_group(call, self._group_journal))
+        if self._timer is None:
+            self._timer = self._loop.call_at(call.deadline, self._expire)
+
+    async def _write(self, call: Call) -> None:
         answer: Answers | BaseException
         try:
-            answer = await self.journal.write_messages(writes)
+            answer = await self.journal.write_messages(call.writes[0])
         except Exception as error:
             answer = error
         except BaseException as error:
-            self._over([(lane, writes)], [error])
+            self._end(call, [error])
             raise
-        self._over([(lane, writes)], [answer])
+        self._end(call, [answer])
 
-    def _gather(self, journal: GroupJournal, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
-        """Put a write with the others that begin now: those of all actors that have their turn before a task begins."""
-        self._gathered.append((lane, writes))
-        if len(self._gathered) == 1:
-            self._tasks.start_write(self._call_group(journal))
-
-    async def _call_group(self, journal: GroupJournal) -> None:
-        group, self._gathered = self._gathered, []
+    async def _write_group(self, call: Call, journal: GroupJournal) -> None:
+        self._gathering = None
         answers: Sequence[Answers | BaseException]
         try:
-            answers = await journal.write_group([writes for _, writes in group])
-            if len(answers) != len(group):
-                raise RuntimeError(f"journal {self.name!r} gave {len(answers)} answers to {len(group)} calls")
+            answers = await journal.write_group(call.writes)
+            if len(answers) != len(call.writes):
+                raise RuntimeError(f"journal {self.name!r} gave {len(answers)} answers to {len(call.writes)} calls")
         except Exception as error:
-            answers = [error] * len(group)
+            answers = [error] * len(call.writes)
         except BaseException as error:
-            self._over(group, [error] * len(group))
+            self._end(call, [error] * len(call.writes))
             raise
-        self._over(group, answers)
+        self._end(call, answers)
 
-    def _over(
-        self, group: Sequence[tuple[Lane, Sequence[AtomicWrite]]], answers: Sequence[Answers | BaseException]
-    ) -> None:
+    def _end(self, call: Call, answers: Sequence[Answers | BaseException]) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.ended(task)
-        for (lane, writes), answer in zip(group, answers, strict=True):
-            if isinstance(answer, BaseException) or len(answer) == len(writes):
-                self._ended(lane, answer)
-            else:
-                reason = f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes"
-                self._ended(lane, RuntimeError(reason))
-
-    def _ended(self, lane: Lane, answer: Answers | BaseException) -> None:
-        if self._deadlines.pop(lane, None) is None:
-            lane.over()  # it was answered when its time was over
+        if call not in self._under_way:
+            for lane in call.lanes:
+                lane.over()  # it was answered when its time was over
             return
+        del self._under_way[call]
+        for lane, writes, answer in zip(call.lanes, call.writes, answers, strict=True):
+            if not isinstance(answer, BaseException) and len(answer) != len(writes):
+                reason = f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes"
+                answer = RuntimeError(reason)
+            self._note(answer)
+            lane.answered(answer)
+
+    def _note(self, answer: Answers | BaseException) -> None:
+        """What the breaker learns from it."""
         if not isinstance(answer, BaseException) or isinstance(answer, SequenceConflict | ValueError):
             self.breaker.succeeded()
         elif isinstance(answer, asyncio.CancelledError):
             self.breaker.abandoned()
         else:
             self.breaker.failed(answer)
-        lane.answered(answer)
 
     def _expire(self) -> None:
-        """Deadlines are in order, since all calls have the same time."""
+        """Calls are in the order of their deadlines, since all have the same time."""
         self._timer = None
         now = self._loop.time()
-        for lane, deadline in list(self._deadlines.items()):
-            if deadline > now:
-                self._timer = self._loop.call_at(deadline, self._expire)
+        for call in list(self._under_way):
+            if call.deadline > now:
+                self._timer = self._loop.call_at(call.deadline, self._expire)
                 return
-            del self._deadlines[lane]
-            error = TimeoutError(f"journal {self.name!r} did not answer a write within {self.breaker.call_timeout_s} s")
-            self.breaker.failed(error)
-            lane.answered(error, True)
+            del self._under_way[call]
+            timeout_s = self.breaker.call_timeout_s
+            for lane in call.lanes:
+                error = TimeoutError(f"journal {self.name!r} did not answer a write within {timeout_s} s")
+                self.breaker.failed(error)
+                lane.answered(error, True)
 
     def join(self, lane: Lane) -> None:
         self._lanes.setdefault(lane.persistence_id, set()).add(lane)
