@@ -114,7 +114,8 @@ class JournalPort:
         self._tasks = tasks
         self._loop = tasks.loop
         self._lanes: dict[str, set[Lane]] = {}
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self.waiting: dict[str, list[asyncio.Future[None]]] = {}
+        """Who waits in `quiet`, by persistence id."""
         self._group_journal = journal if isinstance(journal, GroupJournal) else None
         self._gathering: Call | None = None
         self._under_way: dict[Call, None] = {}
@@ -178,21 +179,26 @@ class JournalPort:
                 lane.over()  # it was answered when its time was over
             return
         del self._under_way[call]
+        breaker = self.breaker
         for lane, writes, answer in zip(call.lanes, call.writes, answers, strict=True):
-            if not isinstance(answer, BaseException) and len(answer) != len(writes):
+            if isinstance(answer, BaseException):
+                self._failed(lane, answer)
+            elif len(answer) != len(writes):
                 reason = f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes"
-                answer = RuntimeError(reason)
-            self._note(answer)
-            lane.answered(answer)
+                self._failed(lane, RuntimeError(reason))
+            else:
+                if breaker.last is not None:
+                    breaker.succeeded()
+                lane.answered(answer)
 
-    def _note(self, answer: Answers | BaseException) -> None:
-        """What the breaker learns from it."""
-        if not isinstance(answer, BaseException) or isinstance(answer, SequenceConflict | ValueError):
-            self.breaker.succeeded()
-        elif isinstance(answer, asyncio.CancelledError):
+    def _failed(self, lane: Lane, error: BaseException) -> None:
+        if isinstance(error, SequenceConflict | ValueError):
+            self.breaker.succeeded()  # an answer, though none that the writer likes
+        elif isinstance(error, asyncio.CancelledError):
             self.breaker.abandoned()
         else:
-            self.breaker.failed(answer)
+            self.breaker.failed(error)
+        lane.answered(error)
 
     def _expire(self) -> None:
         """Calls are in the order of their deadlines, since all have the same time."""
@@ -219,8 +225,8 @@ class JournalPort:
             lanes.discard(lane)
             if not lanes:
                 self._lanes.pop(lane.persistence_id, None)
-        if self._waiting:
-            for waiter in self._waiting.pop(lane.persistence_id, ()):
+        if self.waiting:
+            for waiter in self.waiting.pop(lane.persistence_id, ()):
                 if not waiter.done():
                     waiter.set_result(None)
 
@@ -228,7 +234,7 @@ class JournalPort:
         """Return when no other incarnation of this id has a write whose outcome may still change."""
         while any(lane.busy for lane in self._lanes.get(persistence_id, ()) if lane is not own):
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.setdefault(persistence_id, []).append(waiter)
+            self.waiting.setdefault(persistence_id, []).append(waiter)
             await waiter
 
     async def highest(self, persistence_id: str, hint: int) -> int:

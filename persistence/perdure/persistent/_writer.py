@@ -34,6 +34,19 @@ class Invocation(msgspec.Struct):
 class Writer:
     """See `_port.Lane`."""
 
+    __slots__ = (
+        "_attached",
+        "_overdue",
+        "_port",
+        "_post",
+        "_unanswered",
+        "_under_way",
+        "_writes",
+        "gathered",
+        "persistence_id",
+        "uuid",
+    )
+
     def __init__(
         self, port: JournalPort, persistence_id: str, uuid: str, post: Callable[[list[Invocation]], None]
     ) -> None:
@@ -98,7 +111,8 @@ class Writer:
             self._hand_over(batch)
             if self.gathered:
                 self.flush()
-        self._settle()
+        if self._port.waiting or not self._attached:
+            self._settle()
 
     def over(self) -> None:
         self._overdue = False
