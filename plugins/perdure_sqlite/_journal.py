@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
@@ -15,7 +16,7 @@ from perdure import (
     check_read_highest,
     check_replay,
 )
-from perdure.errors import SequenceConflict, StorageClosed, WriteFailed
+from perdure.errors import StorageClosed, WriteFailed
 
 from ._change import Change, apply_apart
 from ._reader import Read
@@ -53,11 +54,8 @@ class SqliteJournal:
         groups = [calls[start : start + _GROUP_MAX] for start in range(0, len(calls), _GROUP_MAX)]
         asked = [self._writer.ask(AppendEach(group, now)) for group in groups]
         answers: list[Sequence[WriteRejected | None] | Exception] = []
-        for group, future in zip(groups, asked, strict=True):
-            try:
-                answers += await future
-            except Exception as error:
-                answers += [error] * len(group)
+        for group, answer in zip(groups, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            answers += [answer] * len(group) if isinstance(answer, BaseException) else answer
         return answers
 
     async def replay_messages(
@@ -125,13 +123,7 @@ class AppendEach(msgspec.Struct, frozen=True, gc=False):
     now: int
 
     def apply(self, tables: Tables) -> Sequence[Sequence[WriteRejected | None] | Exception]:
-        answers: list[Sequence[WriteRejected | None] | Exception] = []
-        for writes in self.calls:
-            try:
-                answers.append(tables.append(writes, self.now))
-            except SequenceConflict as conflict:  # found before anything of that call was changed
-                answers.append(conflict)
-        return answers
+        return tables.append_each(self.calls, self.now)
 
     def apply_carefully(self, tables: Tables) -> Sequence[Sequence[WriteRejected | None] | Exception]:
         answers = [apply_apart(Append(writes, self.now), tables) for writes in self.calls]

@@ -89,6 +89,28 @@ class Tables:
     def append(self, writes: Sequence[AtomicWrite], now: int) -> list[WriteRejected | None]:
         """Accept every write, or none of them if one is in conflict. Rows reach SQLite with the next `flush`."""
         self._reserve(writes)
+        self._take(writes, now)
+        return [None] * len(writes)
+
+    def append_each(
+        self, calls: Sequence[Sequence[AtomicWrite]], now: int
+    ) -> list[Sequence[WriteRejected | None] | Exception]:
+        """The same for many, where one that is in conflict is answered by that, and the others are accepted."""
+        answers: list[Sequence[WriteRejected | None] | Exception] = []
+        accepted: list[AtomicWrite] = []
+        for writes in calls:
+            try:
+                self._reserve(writes)
+            except SequenceConflict as conflict:
+                answers.append(conflict)
+            else:
+                accepted += writes
+                answers.append([None] * len(writes))
+        self._take(accepted, now)
+        return answers
+
+    def _take(self, writes: Sequence[AtomicWrite], now: int) -> None:
+        """Make rows of what was accepted."""
         if self._ordering < 0:
             self._ordering = self.layout.highest_ordering(self.connection)
         ordering, rows = self._ordering, 0
@@ -103,7 +125,6 @@ class Tables:
                         self._tag_values += (ordering, tag)
         self._ordering = ordering
         self.room -= rows
-        return [None] * len(writes)
 
     def _reserve(self, writes: Sequence[AtomicWrite]) -> None:
         """All checks come before all changes, so that a conflict leaves nothing of the call behind. (J-16)"""
