@@ -89,6 +89,11 @@ class EventAdapters:
         found = self._bindings.find(kind)
         return issubclass(kind, Tagged) or (found is not None and found.write is not None)
 
+    def changes_back(self, kind: type) -> bool:
+        """Whether stored events of a type may be replayed as something else."""
+        found = self._bindings.find(kind)
+        return found is not None and bool(found.read)
+
     def to_journal(self, event: object) -> AdaptedEvent:
         found = self._bindings.find(type(event))
         if found is None or found.write is None:

@@ -117,6 +117,28 @@ class GroupJournal(Journal, Protocol):
         ...
 
 
+@runtime_checkable
+class PagedJournal(Journal, Protocol):
+    """A journal that can hand over many events of a replay at once, for less than they cost one by one.
+
+    Nobody is obliged to offer it. Actors recover by it where it is there. Whoever overrides `replay_messages` overrides
+    this as well.
+    """
+
+    def replay_pages(
+        self,
+        persistence_id: str,
+        from_sequence_nr: int = 1,
+        to_sequence_nr: int = MAX_SEQUENCE_NR,
+        max_count: int = MAX_SEQUENCE_NR,
+    ) -> AsyncIterator[Sequence[PersistentRepr]]:
+        """What `replay_messages` gives, in the same order and with the same promises, some events at a time.
+
+        A page is small enough to be handled without a pause, and takes the place of one event in every bound on time.
+        """
+        ...
+
+
 class NoJournal:
     """Stands where a backend offers no journal. Every operation raises `NotImplementedError`."""
 

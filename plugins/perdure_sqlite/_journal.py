@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import cast
 
 import msgspec
@@ -65,13 +66,24 @@ class SqliteJournal:
         to_sequence_nr: int = MAX_SEQUENCE_NR,
         max_count: int = MAX_SEQUENCE_NR,
     ) -> AsyncIterator[PersistentRepr]:
+        async with aclosing(self.replay_pages(persistence_id, from_sequence_nr, to_sequence_nr, max_count)) as pages:
+            async for page in pages:
+                for event in page:
+                    yield event
+
+    async def replay_pages(
+        self,
+        persistence_id: str,
+        from_sequence_nr: int = 1,
+        to_sequence_nr: int = MAX_SEQUENCE_NR,
+        max_count: int = MAX_SEQUENCE_NR,
+    ) -> AsyncGenerator[Sequence[PersistentRepr], None]:
         check_replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count)
         view = replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count, self._page_size)
         try:
             while not view.ended:
                 self._refuse_closed("replay_messages")
-                for event in await self._reader.ask(view.next_page):
-                    yield event
+                yield await self._reader.ask(view.next_page)
         finally:
             if not view.ended and not self._reader.closed:  # closed early, cancelled, or forgotten by its caller
                 self._reader.ask(view.release)
