@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 
 from perdure import Backend, Claims, Location, Storage
 
-from ._journal import Log as Log
 from ._journal import GroupMemoryJournal as GroupMemoryJournal
+from ._journal import Log as Log
 from ._journal import MemoryJournal as MemoryJournal
 from ._journal import Shelf
 from ._queries import MemoryQueries as MemoryQueries

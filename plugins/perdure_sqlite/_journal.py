@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from perdure import (
@@ -54,9 +54,10 @@ class SqliteJournal:
         now = self._clock()
         groups = [calls[start : start + _GROUP_MAX] for start in range(0, len(calls), _GROUP_MAX)]
         asked = [self._writer.ask(AppendEach(group, now)) for group in groups]
+        outcomes: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         answers: list[Sequence[WriteRejected | None] | Exception] = []
-        for group, answer in zip(groups, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            answers += [answer] * len(group) if isinstance(answer, BaseException) else answer
+        for group, answer in zip(groups, outcomes, strict=True):
+            answers += [answer] * len(group) if isinstance(answer, Exception) else answer
         return answers
 
     async def replay_messages(
