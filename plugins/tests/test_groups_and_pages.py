@@ -83,6 +83,6 @@ def test_groups_and_pages_conform(backend: Backend, pages_min: int) -> None:
     run = conduct(detour(backend, counts), Request(programs=journals[::2], today=datetime.date.min))
     assert not run.faults
     assert [result.id for result in run.rules if result.word is Word.VIOLATED] == []
-    assert sum(result.word is Word.CONFORMS for result in run.rules) > 50
+    assert sum(bool(result.scenarios) for result in run.rules) > 40
     assert counts["groups"] > 100
     assert counts["pages"] >= pages_min
