@@ -89,11 +89,11 @@ class Wrong:
     """Stands before a journal in groups, and answers as it is told."""
 
     def __init__(self, journal, answers) -> None:
-        self._journal = journal
+        self.write_messages = journal.write_messages
+        self.replay_messages = journal.replay_messages
+        self.read_highest_sequence_nr = journal.read_highest_sequence_nr
+        self.delete_messages_to = journal.delete_messages_to
         self.answers = answers
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._journal, name)
 
     async def write_group(self, calls: Sequence[Sequence[AtomicWrite]]) -> list[Sequence[WriteRejected | None]]:
         answers: list[Sequence[WriteRejected | None]] = self.answers(calls)
