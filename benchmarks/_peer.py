@@ -48,6 +48,16 @@ def closing_application(directory: Path) -> Iterator[Application[UUID]]:
         application.close()
 
 
+@contextmanager
+def memory_application() -> Iterator[Application[UUID]]:
+    """The peer without a database: its plain old Python objects."""
+    application: Application[UUID] = Application(env={"PERSISTENCE_MODULE": "eventsourcing.popo"})
+    try:
+        yield application
+    finally:
+        application.close()
+
+
 def save_one_by_one(application: Application[UUID], events: int) -> None:
     """`Application.save` after each event of one aggregate."""
     account = Account()

@@ -1,7 +1,8 @@
 """Persistent actors beside raw limits and a peer: `python benchmarks/actors.py`.
 
 A command is told, persists one event of 100 bytes, and is answered by the event's handler; it counts when it is
-answered. Actors have recovered before the clock starts.
+answered. Actors have recovered before the clock starts. The suite `cpu` measures the same by the processor time of all
+threads: what an event costs, whatever the disk does and whoever else uses the machine.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from _raw import fresh_raw, insert_rows, raw_connection, rows_of, select_events
 from _table import Beside, Case, Goal, OpenSuite, Suite, main, seconds_since
@@ -29,6 +32,9 @@ from perdure import (
     Storage,
     load_backend,
 )
+
+if TYPE_CHECKING:
+    from eventsourcing.application import Application
 
 ACTORS = 1000
 ROUNDS = 20
@@ -80,24 +86,31 @@ class Countdown(ActorRef):
             self.done.set_result(None)
 
 
-async def commands(storage: Storage, actors: int, rounds: int, method: str = "persist", size: int = 1) -> float:
+Clock = Callable[[], float]
+
+
+async def commands(
+    storage: Storage, actors: int, rounds: int, method: str = "persist", size: int = 1, clock: Clock = time.perf_counter
+) -> float:
     """Events a second, of actors that are told all their commands at once."""
     async with ActorSystem(storage) as system:
         refs = [system.spawn(partial(Account, f"account-{number}", method, size)) for number in range(actors)]
         for ref in refs:
             await ref.ask("count", timeout_s=60)
         countdown = Countdown(actors * rounds * size)
-        start = time.perf_counter()
+        start = clock()
         for _ in range(rounds):
             for ref in refs:
                 ref.tell(_EVENT, countdown)
         await countdown.done
-        return actors * rounds * size / seconds_since(start)
+        return actors * rounds * size / (clock() - start)
 
 
-async def on_sqlite(place: Path, actors: int, rounds: int, method: str = "persist", size: int = 1) -> float:
+async def on_sqlite(
+    place: Path, actors: int, rounds: int, method: str = "persist", size: int = 1, clock: Clock = time.perf_counter
+) -> float:
     async with fresh_sqlite(place) as storage:
-        return await commands(storage, actors, rounds, method, size)
+        return await commands(storage, actors, rounds, method, size, clock)
 
 
 async def on_memory(actors: int, rounds: int, method: str = "persist") -> float:
@@ -105,12 +118,12 @@ async def on_memory(actors: int, rounds: int, method: str = "persist") -> float:
         return await commands(storage, actors, rounds, method)
 
 
-async def raw(place: Path, rows_a_transaction: int, count: int) -> float:
+async def raw(place: Path, rows_a_transaction: int, count: int, clock: Clock = time.perf_counter) -> float:
     rows = rows_of(events_in_turn(calls_of(rows_a_transaction, count // rows_a_transaction)))
     async with fresh_raw(place) as connection:
-        start = time.perf_counter()
+        start = clock()
         insert_rows(connection, rows, rows_a_transaction)
-        return len(rows) / seconds_since(start)
+        return len(rows) / (clock() - start)
 
 
 @asynccontextmanager
@@ -146,17 +159,59 @@ async def _peer(place: Path) -> float:
 
 
 @asynccontextmanager
+async def cpu(place: Path) -> AsyncIterator[Suite]:
+    many, selected = f"raw executemany, {ACTORS} rows a transaction", "raw SELECT, decode and count"
+    spent = time.process_time
+    async with load_backend("sqlite").open(Location(directory=place)) as storage:
+        await _fill(storage, "long", HISTORY)
+        yield Suite(
+            "events a second of processor time, over SQLite",
+            [
+                Case(many, partial(raw, place, ACTORS, ACTORS * ROUNDS, spent)),
+                Case(
+                    "1 actor, persist_async",
+                    partial(on_sqlite, place, 1, ACTORS * ROUNDS, "persist_async", 1, spent),
+                    (Beside(many),),
+                ),
+                Case(
+                    f"{ACTORS} actors, persist",
+                    partial(on_sqlite, place, ACTORS, ROUNDS, "persist", 1, spent),
+                    (Beside(many),),
+                ),
+                Case(
+                    f"{ACTORS} actors, persist_all of 10",
+                    partial(on_sqlite, place, ACTORS, ROUNDS // 10, "persist", 10, spent),
+                    (Beside(many),),
+                ),
+                Case(selected, partial(_raw_select, place, spent)),
+                Case("recovery of an actor", partial(_recover, storage, "long", HISTORY, spent), (Beside(selected),)),
+            ],
+        )
+
+
+@asynccontextmanager
 async def memory(_: Path) -> AsyncIterator[Suite]:
     bare = "the journal alone, one write a call"
-    yield Suite(
-        "events a second in memory",
-        [
-            Case(bare, partial(_bare_writes, ACTORS * ROUNDS)),
-            Case("1 actor, persist", partial(on_memory, 1, ACTORS * ROUNDS), (Beside(bare),)),
-            Case("1 actor, persist_async", partial(on_memory, 1, ACTORS * ROUNDS, "persist_async"), (Beside(bare),)),
-            Case(f"{ACTORS} actors, persist", partial(on_memory, ACTORS, ROUNDS), (Beside(bare),)),
-        ],
-    )
+    cases = [
+        Case(bare, partial(_bare_writes, ACTORS * ROUNDS)),
+        Case("1 actor, persist", partial(on_memory, 1, ACTORS * ROUNDS), (Beside(bare),)),
+        Case("1 actor, persist_async", partial(on_memory, 1, ACTORS * ROUNDS, "persist_async"), (Beside(bare),)),
+        Case(f"{ACTORS} actors, persist", partial(on_memory, ACTORS, ROUNDS), (Beside(bare),)),
+    ]
+    if find_spec("eventsourcing") is not None:
+        peer = "eventsourcing, Application.save in memory"
+        cases.append(Case(peer, _peer_in_memory))
+        cases[3] = Case(cases[3].name, cases[3].run, (*cases[3].beside, Beside(peer, Goal(40))))
+    yield Suite("events a second in memory", cases)
+
+
+async def _peer_in_memory() -> float:
+    from _peer import memory_application, save_one_by_one
+
+    with memory_application() as application:
+        start = time.perf_counter()
+        save_one_by_one(application, ALONE)
+        return ALONE / seconds_since(start)
 
 
 async def _bare_writes(count: int) -> float:
@@ -170,19 +225,30 @@ async def _bare_writes(count: int) -> float:
 
 @asynccontextmanager
 async def recovery(place: Path) -> AsyncIterator[Suite]:
-    selected = "raw SELECT and decode"
+    selected = "raw SELECT, decode and count"
+    title = f"events a second of one recovery of {HISTORY:,} events on SQLite"
     async with load_backend("sqlite").open(Location(directory=place)) as storage:
-        for persistence_id, count in (("long", HISTORY), ("short", HISTORY // 10)):
-            await _fill(storage, persistence_id, count)
-        yield Suite(
-            f"events a second of one recovery of {HISTORY:,} events on SQLite",
-            [
-                Case(selected, partial(_raw_select, place)),
-                Case(
-                    "recovery of an actor", partial(_recover, storage, "long", HISTORY), (Beside(selected, Goal(0.7)),)
-                ),
-            ],
-        )
+        await _fill(storage, "long", HISTORY)
+        ours = Case("recovery of an actor", partial(_recover, storage, "long", HISTORY), (Beside(selected, Goal(0.7)),))
+        cases = [Case(selected, partial(_raw_select, place)), ours]
+        if find_spec("eventsourcing") is None:
+            yield Suite(title, cases)
+            return
+        from _peer import closing_application, filled
+
+        peer = "eventsourcing, repository.get"
+        theirs = place / "peer"
+        theirs.mkdir()
+        with closing_application(theirs) as application:
+            cases[1] = Case(ours.name, ours.run, (*ours.beside, Beside(peer, Goal(12))))
+            cases.append(Case(peer, partial(_peer_get, application, filled(application, HISTORY))))
+            yield Suite(title, cases, "repository.get also decodes the JSON of each event.")
+
+
+async def _peer_get(application: Application[UUID], account: UUID) -> float:
+    start = time.perf_counter()
+    assert application.repository.get(account).version == HISTORY + 1
+    return HISTORY / seconds_since(start)
 
 
 @asynccontextmanager
@@ -213,19 +279,19 @@ async def _fill(storage: Storage, persistence_id: str, count: int) -> None:
         await storage.journal.write_messages([AtomicWrite(tuple(events))])
 
 
-async def _raw_select(place: Path) -> float:
+async def _raw_select(place: Path, clock: Clock = time.perf_counter) -> float:
     with raw_connection(place) as connection:
-        start = time.perf_counter()
+        start = clock()
         assert select_events(connection, "long") == HISTORY
-        return HISTORY / seconds_since(start)
+        return HISTORY / (clock() - start)
 
 
-async def _recover(storage: Storage, persistence_id: str, count: int) -> float:
+async def _recover(storage: Storage, persistence_id: str, count: int, clock: Clock = time.perf_counter) -> float:
     async with ActorSystem(storage) as system:
-        start = time.perf_counter()
+        start = clock()
         found = await system.spawn(partial(Account, persistence_id)).ask("count", timeout_s=600)
         assert found == count, f"{found} events instead of {count}"
-        return count / seconds_since(start)
+        return count / (clock() - start)
 
 
 async def _growth(storage: Storage, persistence_id: str, count: int) -> float:
@@ -241,6 +307,7 @@ async def _growth(storage: Storage, persistence_id: str, count: int) -> float:
 
 SUITES: dict[str, OpenSuite] = {
     "sqlite": sqlite,
+    "cpu": cpu,
     "memory": memory,
     "recovery": recovery,
     "recovery_memory": recovery_memory,

@@ -36,8 +36,10 @@ from ._events import WriteRejected as WriteRejected
 from ._events import unstorable_text as unstorable_text
 from ._inspection import IdSummary as IdSummary
 from ._inspection import Inspection as Inspection
+from ._journal import GroupJournal as GroupJournal
 from ._journal import Journal as Journal
 from ._journal import NoJournal as NoJournal
+from ._journal import PagedJournal as PagedJournal
 from ._offsets import NO_OFFSET as NO_OFFSET
 from ._offsets import Offset as Offset
 from ._offsets import check_offset as check_offset

@@ -17,7 +17,7 @@ from ._events import AtomicWrite, Payload, PersistentRepr, WriteRejected
 from .errors import PerdureError, Unreadable
 from .serialization._bindings import TypeBindings
 
-_NO_TAGS: Final[frozenset[str]] = frozenset()
+NO_TAGS: Final[frozenset[str]] = frozenset()
 
 
 class Tagged(msgspec.Struct, frozen=True):
@@ -84,6 +84,16 @@ class EventAdapters:
     def __init__(self, bindings: Mapping[type, EventAdapter | Sequence[EventAdapter]]) -> None:
         self._bindings = TypeBindings((kind, _binding(kind, given)) for kind, given in bindings.items())
 
+    def changes(self, kind: type) -> bool:
+        """Whether events of a type may be stored as something else, or with a manifest or tags."""
+        found = self._bindings.find(kind)
+        return issubclass(kind, Tagged) or (found is not None and found.write is not None)
+
+    def changes_back(self, kind: type) -> bool:
+        """Whether stored events of a type may be replayed as something else."""
+        found = self._bindings.find(kind)
+        return found is not None and bool(found.read)
+
     def to_journal(self, event: object) -> AdaptedEvent:
         found = self._bindings.find(type(event))
         if found is None or found.write is None:
@@ -119,7 +129,7 @@ def _untagged(event: object, manifest: str) -> AdaptedEvent:
         raise TypeError(f"the manifest of an event is text, not {manifest!r}")
     if isinstance(event, Tagged):
         return AdaptedEvent(event.payload, manifest, frozenset(event.tags))
-    return AdaptedEvent(event, manifest, _NO_TAGS)
+    return AdaptedEvent(event, manifest, NO_TAGS)
 
 
 # --- with serialization ----------------------------------------------------------------------------------------------

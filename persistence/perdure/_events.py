@@ -61,8 +61,10 @@ class AtomicWrite(msgspec.Struct, frozen=True, gc=False):
         if not self.events:
             raise ValueError("an AtomicWrite needs at least one event")
         first = self.events[0]
-        check_persistence_id(first.persistence_id)
-        check_sequence_nr("sequence_nr", first.sequence_nr)
+        persistence_id = first.persistence_id
+        if not (persistence_id and persistence_id.isascii() and 1 <= first.sequence_nr <= MAX_SEQUENCE_NR):
+            check_persistence_id(persistence_id)  # a glance comes first: this is on the path of each write
+            check_sequence_nr("sequence_nr", first.sequence_nr)
         if len(self.events) > 1:
             self._check_run(first)
 

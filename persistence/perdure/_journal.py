@@ -6,7 +6,7 @@ Backends implement it by having these methods; there is nothing to inherit.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ._arguments import MAX_SEQUENCE_NR
 from ._events import AtomicWrite, PersistentRepr, WriteRejected
@@ -93,6 +93,48 @@ class Journal(Protocol):
         Raises:
             StorageClosed: the storage was closed.
             Exception: nothing or everything was deleted (J-76).
+        """
+        ...
+
+
+@runtime_checkable
+class GroupJournal(Journal, Protocol):
+    """A journal that can take several calls of `write_messages` at once, for less than they cost one by one.
+
+    Nobody is obliged to offer it. Actors use it where it is there: what many of them write at the same moment then is
+    one call. Whoever overrides `write_messages` overrides this as well.
+    """
+
+    async def write_group(
+        self, calls: Sequence[Sequence[AtomicWrite]]
+    ) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        """Do what `write_messages` does for each, in this order, and answer with one entry for each.
+
+        An entry is what `write_messages` would have returned for that call, or the exception that it would have raised.
+        One call's failure or rejection is none of another's. What this raises itself, a time-out or a cancellation
+        leaves the outcome of every call unknown.
+        """
+        ...
+
+
+@runtime_checkable
+class PagedJournal(Journal, Protocol):
+    """A journal that can hand over many events of a replay at once, for less than they cost one by one.
+
+    Nobody is obliged to offer it. Actors recover by it where it is there. Whoever overrides `replay_messages` overrides
+    this as well.
+    """
+
+    def replay_pages(
+        self,
+        persistence_id: str,
+        from_sequence_nr: int = 1,
+        to_sequence_nr: int = MAX_SEQUENCE_NR,
+        max_count: int = MAX_SEQUENCE_NR,
+    ) -> AsyncIterator[Sequence[PersistentRepr]]:
+        """What `replay_messages` gives, in the same order and with the same promises, some events at a time.
+
+        A page is small enough to be handled without a pause, and takes the place of one event in every bound on time.
         """
         ...
 

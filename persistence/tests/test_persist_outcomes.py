@@ -17,6 +17,11 @@ from perdure.errors import CircuitOpen, SequenceConflict, WriteFailed
 from perdure.testing import Probe, advance, fail, hold, lose_answer, settle, virtual_time
 
 
+@pytest.fixture(params=["each write by itself", "writes in groups"])
+def world(request, world_class, world_in_groups):
+    return world_class() if request.param == "each write by itself" else world_in_groups
+
+
 class Ledger(PersistentActor):
     """Keeps its events, and tells `told` about everything that happens."""
 

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from perdure import Backend, Claims, Location, Storage
 
+from ._journal import GroupMemoryJournal as GroupMemoryJournal
 from ._journal import Log as Log
 from ._journal import MemoryJournal as MemoryJournal
 from ._journal import Shelf
@@ -35,7 +36,7 @@ def memory_backend(offset_step: int = 1) -> Backend:
     @asynccontextmanager
     async def open_memory(location: Location) -> AsyncIterator[Storage]:
         world = _worlds.setdefault(location, World())
-        journal = MemoryJournal(world.events, location.clock, offset_step)
+        journal = GroupMemoryJournal(world.events, location.clock, offset_step)
         snapshots = MemorySnapshotStore(world.snapshots, location.clock)
         queries = MemoryQueries(world.events, location.page_size)
         try:

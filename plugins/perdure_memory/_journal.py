@@ -151,3 +151,19 @@ class MemoryJournal:
     def _refuse_closed(self, operation: str) -> None:
         if self.closed:
             raise StorageClosed(operation)
+
+
+class GroupMemoryJournal(MemoryJournal):
+    """See `perdure.GroupJournal`. A class of its own: whoever derives from `MemoryJournal` to write otherwise need not
+    know of groups."""
+
+    async def write_group(
+        self, calls: Sequence[Sequence[AtomicWrite]]
+    ) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        answers: list[Sequence[WriteRejected | None] | Exception] = []
+        for writes in calls:
+            try:
+                answers.append(await self.write_messages(writes))
+            except Exception as error:
+                answers.append(error)
+        return answers

@@ -13,6 +13,7 @@ from typing import Any
 from perdure import Backend, Claims, Location, Storage
 
 from ._akka_net_layout import NO_SERIALIZER_ID as NO_SERIALIZER_ID
+from ._change import Change
 from ._connection import Place
 from ._inspect import inspect_sqlite as inspect_sqlite
 from ._journal import SqliteJournal as SqliteJournal
@@ -23,7 +24,7 @@ from ._settings import Settings, parsed, power_durable, settings_of
 from ._snapshots import SqliteSnapshotStore as SqliteSnapshotStore
 from ._watch import Watch
 from ._worker import Worker
-from ._writer import Change, Writer
+from ._writer import Writer
 
 
 def sqlite_backend(

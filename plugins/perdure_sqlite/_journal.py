@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, cast
 
 import msgspec
 from perdure import (
@@ -16,11 +19,14 @@ from perdure import (
 )
 from perdure.errors import StorageClosed, WriteFailed
 
+from ._change import Change, apply_apart
 from ._reader import Read
 from ._tables import Tables
 from ._view import replay
 from ._worker import Worker
-from ._writer import Change
+
+_GROUP_MAX = 250
+"""How many calls of a group are one change, so that a large group can end one transaction and go on in another."""
 
 
 class SqliteJournal:
@@ -34,10 +40,24 @@ class SqliteJournal:
 
     async def write_messages(self, writes: Sequence[AtomicWrite]) -> Sequence[WriteRejected | None]:
         if self._writer.closed:
-            raise WriteFailed("the storage is closed; open its location again")
+            raise _closed()
         if not writes:
             return []
         answers: list[WriteRejected | None] = await self._writer.ask(Append(writes, self._clock()))
+        return answers
+
+    async def write_group(
+        self, calls: Sequence[Sequence[AtomicWrite]]
+    ) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        if self._writer.closed:
+            return [_closed() for _ in calls]
+        now = self._clock()
+        groups = [calls[start : start + _GROUP_MAX] for start in range(0, len(calls), _GROUP_MAX)]
+        asked = [self._writer.ask(AppendEach(group, now)) for group in groups]
+        outcomes: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+        answers: list[Sequence[WriteRejected | None] | Exception] = []
+        for group, answer in zip(groups, outcomes, strict=True):
+            answers += [answer] * len(group) if isinstance(answer, Exception) else answer
         return answers
 
     async def replay_messages(
@@ -47,13 +67,24 @@ class SqliteJournal:
         to_sequence_nr: int = MAX_SEQUENCE_NR,
         max_count: int = MAX_SEQUENCE_NR,
     ) -> AsyncIterator[PersistentRepr]:
+        async with aclosing(self.replay_pages(persistence_id, from_sequence_nr, to_sequence_nr, max_count)) as pages:
+            async for page in pages:
+                for event in page:
+                    yield event
+
+    async def replay_pages(
+        self,
+        persistence_id: str,
+        from_sequence_nr: int = 1,
+        to_sequence_nr: int = MAX_SEQUENCE_NR,
+        max_count: int = MAX_SEQUENCE_NR,
+    ) -> AsyncGenerator[Sequence[PersistentRepr], None]:
         check_replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count)
         view = replay(persistence_id, from_sequence_nr, to_sequence_nr, max_count, self._page_size)
         try:
             while not view.ended:
                 self._refuse_closed("replay_messages")
-                for event in await self._reader.ask(view.next_page):
-                    yield event
+                yield await self._reader.ask(view.next_page)
         finally:
             if not view.ended and not self._reader.closed:  # closed early, cancelled, or forgotten by its caller
                 self._reader.ask(view.release)
@@ -74,6 +105,10 @@ class SqliteJournal:
             raise StorageClosed(operation)
 
 
+def _closed() -> WriteFailed:
+    return WriteFailed("the storage is closed; open its location again")
+
+
 class Append(msgspec.Struct, frozen=True, gc=False):
     """One call of `write_messages`."""
 
@@ -89,6 +124,23 @@ class Append(msgspec.Struct, frozen=True, gc=False):
         accepted = [write for write, answer in zip(self.writes, answers, strict=True) if answer is None]
         tables.append(accepted, self.now)
         return answers
+
+    def failure(self, error: Exception) -> Exception:
+        return WriteFailed(f"nothing of this call was stored: {error}")
+
+
+class AppendEach(msgspec.Struct, frozen=True, gc=False):
+    """One call of `write_group`, or a part of it: what many would be who call `write_messages` at the same moment."""
+
+    calls: Sequence[Sequence[AtomicWrite]]
+    now: int
+
+    def apply(self, tables: Tables) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        return tables.append_each(self.calls, self.now)
+
+    def apply_carefully(self, tables: Tables) -> Sequence[Sequence[WriteRejected | None] | Exception]:
+        answers = [apply_apart(Append(writes, self.now), tables) for writes in self.calls]
+        return cast("list[Sequence[WriteRejected | None] | Exception]", answers)
 
     def failure(self, error: Exception) -> Exception:
         return WriteFailed(f"nothing of this call was stored: {error}")

@@ -14,11 +14,11 @@ from perdure import (
 )
 from perdure.errors import StorageClosed, Unreadable, WriteFailed
 
+from ._change import Change
 from ._layout import Layout, Row, text_or_bytes, wrong
 from ._reader import Read, Reader
 from ._tables import Tables
 from ._worker import Worker
-from ._writer import Change
 
 
 class SqliteSnapshotStore:

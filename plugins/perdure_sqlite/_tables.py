@@ -89,32 +89,59 @@ class Tables:
     def append(self, writes: Sequence[AtomicWrite], now: int) -> list[WriteRejected | None]:
         """Accept every write, or none of them if one is in conflict. Rows reach SQLite with the next `flush`."""
         self._reserve(writes)
+        self._take(writes, now)
+        return [None] * len(writes)
+
+    def append_each(
+        self, calls: Sequence[Sequence[AtomicWrite]], now: int
+    ) -> list[Sequence[WriteRejected | None] | Exception]:
+        """The same for many, where one that is in conflict is answered by that, and the others are accepted."""
+        answers: list[Sequence[WriteRejected | None] | Exception] = []
+        accepted: list[AtomicWrite] = []
+        for writes in calls:
+            try:
+                self._reserve(writes)
+            except SequenceConflict as conflict:
+                answers.append(conflict)
+            else:
+                accepted += writes
+                answers.append([None] * len(writes))
+        self._take(accepted, now)
+        return answers
+
+    def _take(self, writes: Sequence[AtomicWrite], now: int) -> None:
+        """Make rows of what was accepted."""
         if self._ordering < 0:
             self._ordering = self.layout.highest_ordering(self.connection)
-        ordering = self._ordering
+        ordering, rows = self._ordering, 0
         values, event_row = self._event_values, self.layout.event_row
         for write in writes:
             for event in write.events:
                 ordering += 1
                 values += event_row(event, ordering, now)
-                self.room -= 1 + len(event.payload.data) // ROW_SIZE
+                rows += 1 + len(event.payload.data) // ROW_SIZE
                 if event.tags and self.layout.insert_tag:
                     for tag in event.tags:
                         self._tag_values += (ordering, tag)
         self._ordering = ordering
-        return [None] * len(writes)
+        self.room -= rows
 
     def _reserve(self, writes: Sequence[AtomicWrite]) -> None:
         """All checks come before all changes, so that a conflict leaves nothing of the call behind. (J-16)"""
-        reserved: dict[str, int] = {}
+        known = self._known
+        reserved = known if len(writes) == 1 else {}
         for write in writes:
-            first = write.events[0]
+            events = write.events
+            first = events[0]
             persistence_id = first.persistence_id
-            highest = reserved.get(persistence_id) or self.highest(persistence_id)
+            highest = reserved.get(persistence_id)
+            if highest is None:
+                highest = self.highest(persistence_id)
             if first.sequence_nr <= highest:
                 raise SequenceConflict(persistence_id, first.sequence_nr, highest)
-            reserved[persistence_id] = write.events[-1].sequence_nr
-        self._known.update(reserved)
+            reserved[persistence_id] = events[-1].sequence_nr
+        if reserved is not known:
+            known.update(reserved)
 
     def flush(self) -> None:
         """Give SQLite the rows that were accepted."""

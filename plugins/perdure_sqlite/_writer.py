@@ -11,30 +11,13 @@ import copy
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 from perdure.errors import SequenceConflict
 
+from ._change import Change, apply_apart, failure_of
 from ._connection import Place
 from ._tables import Tables
 from ._worker import Answer, Future
-
-
-class Change(Protocol):
-    """Something to do within a transaction that holds other changes as well."""
-
-    def apply(self, tables: Tables) -> object:
-        """Do it and give the answer. Any exception but `SequenceConflict` may leave it half done."""
-        ...
-
-    def apply_carefully(self, tables: Tables) -> object:
-        """The same, after something in the group could not be stored: perhaps a part of this change."""
-        ...
-
-    def failure(self, error: Exception) -> Exception:
-        """The answer if nothing of it is stored because of this error."""
-        ...
-
 
 Request = tuple[Future, Change]
 
@@ -68,7 +51,7 @@ class Writer:
             outcomes = self._apply(changes)
         except Exception as error:  # COMMIT was not issued, so nothing is stored
             self._roll_back()
-            return [(future, _failure(change, error)) for future, change in changes]
+            return [(future, failure_of(change, error)) for future, change in changes]
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -101,25 +84,10 @@ class Writer:
     def _apply_each(self, changes: Sequence[Request]) -> list[object]:
         outcomes: list[object] = []
         for _, change in changes:
-            outcomes.append(self._apply_one(change))
+            outcomes.append(apply_apart(change, self._tables))
             if self._tables.room <= 0:
                 break
         return outcomes
-
-    def _apply_one(self, change: Change) -> object:
-        assert self._connection is not None
-        self._connection.execute("SAVEPOINT change")
-        try:
-            outcome = change.apply_carefully(self._tables)
-            self._tables.flush()
-        except Exception as error:
-            if not self._connection.in_transaction:
-                raise  # SQLite gave up the whole transaction, as it does when the disk is full
-            self._connection.execute("ROLLBACK TO change")
-            self._tables.forget()
-            outcome = _failure(change, error)
-        self._connection.execute("RELEASE change")
-        return outcome
 
     def _roll_back(self) -> bool:
         """Undo the transaction, if SQLite has not done so. False: it could not be; then no other one begins either."""
@@ -138,13 +106,4 @@ class Writer:
         assert self._connection is not None
         known = self._connection.in_transaction and self._roll_back()
         self._tables.forget()
-        return [(future, _failure(change, error) if known else copy.copy(error)) for future, change in changes]
-
-
-def _failure(change: Change, error: Exception) -> Exception:
-    if isinstance(error, SequenceConflict):
-        return error
-    failure = change.failure(error)
-    if failure is not error:
-        failure.__cause__ = error
-    return failure
+        return [(future, failure_of(change, error) if known else copy.copy(error)) for future, change in changes]

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from perdure import (
     AtomicWrite,
+    GroupJournal,
     Journal,
     Location,
     Payload,
@@ -36,12 +38,28 @@ async def numbers(journal: Journal, persistence_id: str) -> list[int]:
     return [event.sequence_nr async for event in journal.replay_messages(persistence_id)]
 
 
-async def together(journal: Journal, *calls: Sequence[AtomicWrite]) -> list[object]:
-    """Calls that are queued in this order before the writer sees any of them."""
+class Together(Protocol):
+    """Makes calls that are queued in this order before the writer sees any of them."""
+
+    async def __call__(self, journal: Journal, *calls: Sequence[AtomicWrite]) -> list[object]: ...
+
+
+async def at_once(journal: Journal, *calls: Sequence[AtomicWrite]) -> list[object]:
     return list(await asyncio.gather(*(journal.write_messages(call) for call in calls), return_exceptions=True))
 
 
-def test_only_the_calls_in_conflict_fail(tmp_path: Path) -> None:
+async def as_a_group(journal: Journal, *calls: Sequence[AtomicWrite]) -> list[object]:
+    assert isinstance(journal, GroupJournal)
+    return list(await journal.write_group(calls))
+
+
+@pytest.fixture(params=[at_once, as_a_group])
+def together(request: pytest.FixtureRequest) -> Together:
+    way: Together = request.param
+    return way
+
+
+def test_only_the_calls_in_conflict_fail(tmp_path: Path, together: Together) -> None:
     async def main() -> None:
         async with backend.open(Location(directory=tmp_path)) as storage:
             journal = storage.journal
@@ -76,7 +94,7 @@ def test_a_number_that_was_deleted_is_still_taken(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_what_cannot_be_stored_is_rejected_alone(tmp_path: Path) -> None:
+def test_what_cannot_be_stored_is_rejected_alone(tmp_path: Path, together: Together) -> None:
     async def main() -> None:
         async with backend.open(Location(directory=tmp_path)) as storage:
             journal = storage.journal
@@ -108,7 +126,9 @@ def opened_with(monkeypatch: pytest.MonkeyPatch, limit: Callable[[sqlite3.Connec
     monkeypatch.setattr(Place, "open", open_limited)
 
 
-def test_a_call_that_sqlite_refuses_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_sqlite_refuses_fails_alone(
+    tmp_path: Path, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened_with(monkeypatch, lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000))
 
     async def main() -> None:
@@ -124,7 +144,9 @@ def test_a_call_that_sqlite_refuses_fails_alone(tmp_path: Path, monkeypatch: pyt
     asyncio.run(main())
 
 
-def test_a_full_disk_fails_the_whole_group_and_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_fails_the_whole_group_and_stores_nothing(
+    tmp_path: Path, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite gives up the transaction then, so there is nothing left to keep apart."""
     opened_with(monkeypatch, lambda connection: connection.execute("PRAGMA max_page_count = 40"))
 
@@ -139,7 +161,7 @@ def test_a_full_disk_fails_the_whole_group_and_stores_nothing(tmp_path: Path, mo
     asyncio.run(main())
 
 
-def test_a_busy_database_fails_every_call_and_stores_nothing(tmp_path: Path) -> None:
+def test_a_busy_database_fails_every_call_and_stores_nothing(tmp_path: Path, together: Together) -> None:
     async def main() -> None:
         async with sqlite_backend(busy_timeout_s=0).open(Location(directory=tmp_path)) as storage:
             other = sqlite3.connect(tmp_path / "perdure.db", isolation_level=None)
@@ -189,7 +211,7 @@ def test_many_tasks_at_once_are_all_answered(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_more_than_a_transaction_takes_is_stored_in_order(tmp_path: Path) -> None:
+def test_more_than_a_transaction_takes_is_stored_in_order(tmp_path: Path, together: Together) -> None:
     async def main() -> None:
         async with backend.open(Location(directory=tmp_path)) as storage:
             large = [[write("large", number, data=bytes(3 * 2**20))] for number in range(1, 6)]

@@ -82,7 +82,8 @@ class Actor:
         return self._cell.timers
 
     def reply(self, message: object) -> None:
-        self.sender.tell(message, self._cell.ref)
+        cell = self._cell
+        (cell.sender or cell.runtime.dead_letters).tell(message, cell.ref)
 
     def stash(self) -> None:
         """Put the message being handled aside until `unstash_all`."""

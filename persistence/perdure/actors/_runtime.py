@@ -10,6 +10,7 @@ from typing import Self
 
 from ._actor import Actor
 from ._cell import Cell, child_name
+from ._dispatcher import Dispatcher
 from ._messages import DeadLetter
 from ._ref import ActorRef, DeadLetters, LocalRef, Promise
 from ._supervision import Directive, SupervisorStrategy
@@ -41,11 +42,13 @@ class Runtime:
         self._names = 0
         self._listeners: list[Callable[[DeadLetter], object]] = []
         self._all_ended: asyncio.Event | None = None
+        self._dispatcher: Dispatcher | None = None
         self._open = False
 
     async def __aenter__(self) -> Self:
         self._open = True
         self._all_ended = asyncio.Event()
+        self._dispatcher = Dispatcher(asyncio.get_running_loop())
         return self
 
     async def __aexit__(
@@ -54,6 +57,13 @@ class Runtime:
         await self._stop_all()
         if self.failure is not None and error is None:
             raise self.failure
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """For the cells."""
+        if self._dispatcher is None:
+            raise RuntimeError(f"actor system {self.name!r} is not open; use 'async with'")
+        return self._dispatcher
 
     def spawn(self, factory: Callable[[], Actor], name: str | None = None) -> ActorRef:
         """Start an actor. `factory` makes its first instance, and another one at each restart."""

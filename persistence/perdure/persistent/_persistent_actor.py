@@ -292,7 +292,8 @@ class PersistentActor(Actor):
 
     def _after(self) -> None:
         """After each command and each handler, however it ended: send what it persisted, and hold commands back."""
-        self._writer.flush()
+        if self._writer.gathered:
+            self._writer.flush()
         self._cell.held = self._stashing > 0
 
     def _report(self, work: Future[None], success: object, failure: Callable[[Exception], object]) -> None:

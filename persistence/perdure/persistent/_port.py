@@ -12,8 +12,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from .._events import AtomicWrite, WriteRejected
-from .._journal import Journal
+from .._journal import GroupJournal, Journal
 from .._snapshots import SnapshotStore
 from ..errors import SequenceConflict, Unreadable
 from ._breaker import Breaker
@@ -93,6 +95,14 @@ async def guarded(breaker: Breaker, call: Callable[[], Awaitable[Value]]) -> Val
     return value
 
 
+class Call(msgspec.Struct, eq=False):
+    """One call of a journal: a write of one lane, or of all that began to write at the same moment."""
+
+    deadline: float
+    lanes: list[Lane]
+    writes: list[Sequence[AtomicWrite]]
+
+
 class JournalPort:
     """One journal, as all actors of a system see it."""
 
@@ -104,8 +114,11 @@ class JournalPort:
         self._tasks = tasks
         self._loop = tasks.loop
         self._lanes: dict[str, set[Lane]] = {}
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._deadlines: dict[Lane, float] = {}
+        self.waiting: dict[str, list[asyncio.Future[None]]] = {}
+        """Who waits in `quiet`, by persistence id."""
+        self._group_journal = journal if isinstance(journal, GroupJournal) else None
+        self._gathering: Call | None = None
+        self._under_way: dict[Call, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
@@ -114,52 +127,93 @@ class JournalPort:
         if refusal is not None:
             self._loop.call_soon(lane.answered, refusal)
             return
-        deadline = self._loop.time() + self.breaker.call_timeout_s
-        self._deadlines[lane] = deadline
-        self._tasks.start_write(self._call(lane, writes))
-        if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._expire)
+        call = self._gathering
+        if call is None:
+            self._begin(lane, writes)
+        else:
+            call.lanes.append(lane)
+            call.writes.append(writes)
 
-    async def _call(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
+    def _begin(self, lane: Lane, writes: Sequence[AtomicWrite]) -> None:
+        call = Call(self._loop.time() + self.breaker.call_timeout_s, [lane], [writes])
+        self._under_way[call] = None
+        if self._group_journal is None:
+            self._tasks.start_write(self._write(call))
+        else:
+            self._gathering = call  # until its task begins: when all actors that are ready now have had their turn
+            self._tasks.start_write(self._write_group(call, self._group_journal))
+        if self._timer is None:
+            self._timer = self._loop.call_at(call.deadline, self._expire)
+
+    async def _write(self, call: Call) -> None:
         answer: Answers | BaseException
         try:
-            answer = await self.journal.write_messages(writes)
-            if len(answer) != len(writes):
-                answer = RuntimeError(f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes")
+            answer = await self.journal.write_messages(call.writes[0])
         except Exception as error:
             answer = error
         except BaseException as error:
-            self._ended(lane, error)
+            self._end(call, [error])
             raise
-        self._ended(lane, answer)
+        self._end(call, [answer])
 
-    def _ended(self, lane: Lane, answer: Answers | BaseException) -> None:
+    async def _write_group(self, call: Call, journal: GroupJournal) -> None:
+        self._gathering = None
+        answers: Sequence[Answers | BaseException]
+        try:
+            answers = await journal.write_group(call.writes)
+            if len(answers) != len(call.writes):
+                raise RuntimeError(f"journal {self.name!r} gave {len(answers)} answers to {len(call.writes)} calls")
+        except Exception as error:
+            answers = [error] * len(call.writes)
+        except BaseException as error:
+            self._end(call, [error] * len(call.writes))
+            raise
+        self._end(call, answers)
+
+    def _end(self, call: Call, answers: Sequence[Answers | BaseException]) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.ended(task)
-        if self._deadlines.pop(lane, None) is None:
-            lane.over()  # it was answered when its time was over
+        if call not in self._under_way:
+            for lane in call.lanes:
+                lane.over()  # it was answered when its time was over
             return
-        if not isinstance(answer, BaseException) or isinstance(answer, SequenceConflict | ValueError):
-            self.breaker.succeeded()
-        elif isinstance(answer, asyncio.CancelledError):
+        del self._under_way[call]
+        breaker = self.breaker
+        for lane, writes, answer in zip(call.lanes, call.writes, answers, strict=True):
+            if isinstance(answer, BaseException):
+                self._failed(lane, answer)
+            elif len(answer) != len(writes):
+                reason = f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes"
+                self._failed(lane, RuntimeError(reason))
+            else:
+                if breaker.last is not None:
+                    breaker.succeeded()
+                lane.answered(answer)
+
+    def _failed(self, lane: Lane, error: BaseException) -> None:
+        if isinstance(error, SequenceConflict | ValueError):
+            self.breaker.succeeded()  # an answer, though none that the writer likes
+        elif isinstance(error, asyncio.CancelledError):
             self.breaker.abandoned()
         else:
-            self.breaker.failed(answer)
-        lane.answered(answer)
+            self.breaker.failed(error)
+        lane.answered(error)
 
     def _expire(self) -> None:
-        """Deadlines are in order, since all calls have the same time."""
+        """Calls are in the order of their deadlines, since all have the same time."""
         self._timer = None
         now = self._loop.time()
-        for lane, deadline in list(self._deadlines.items()):
-            if deadline > now:
-                self._timer = self._loop.call_at(deadline, self._expire)
+        for call in list(self._under_way):
+            if call.deadline > now:
+                self._timer = self._loop.call_at(call.deadline, self._expire)
                 return
-            del self._deadlines[lane]
-            error = TimeoutError(f"journal {self.name!r} did not answer a write within {self.breaker.call_timeout_s} s")
-            self.breaker.failed(error)
-            lane.answered(error, True)
+            del self._under_way[call]
+            timeout_s = self.breaker.call_timeout_s
+            for lane in call.lanes:
+                error = TimeoutError(f"journal {self.name!r} did not answer a write within {timeout_s} s")
+                self.breaker.failed(error)
+                lane.answered(error, True)
 
     def join(self, lane: Lane) -> None:
         self._lanes.setdefault(lane.persistence_id, set()).add(lane)
@@ -171,8 +225,8 @@ class JournalPort:
             lanes.discard(lane)
             if not lanes:
                 self._lanes.pop(lane.persistence_id, None)
-        if self._waiting:
-            for waiter in self._waiting.pop(lane.persistence_id, ()):
+        if self.waiting:
+            for waiter in self.waiting.pop(lane.persistence_id, ()):
                 if not waiter.done():
                     waiter.set_result(None)
 
@@ -180,7 +234,7 @@ class JournalPort:
         """Return when no other incarnation of this id has a write whose outcome may still change."""
         while any(lane.busy for lane in self._lanes.get(persistence_id, ()) if lane is not own):
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.setdefault(persistence_id, []).append(waiter)
+            self.waiting.setdefault(persistence_id, []).append(waiter)
             await waiter
 
     async def highest(self, persistence_id: str, hint: int) -> int:

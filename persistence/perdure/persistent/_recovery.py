@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
 
 from .._events import PersistentRepr, SnapshotMetadata, SnapshotSelectionCriteria
+from .._journal import PagedJournal
 from ..actors._actor import UNHANDLED, resolve
 from ..errors import RecoveryFailed, Unreadable
 from ._payloads import Codec
@@ -174,46 +175,47 @@ class Recoverer:
 
     async def _replay_all(self, first: int, last: int) -> None:
         settings = self._settings
-        events = self._journal.journal.replay_messages(self._persistence_id, first, last, self._recovery.replay_max)
         window = settings.replay_filter_window if settings.replay_filter != "off" else 0
         replay_filter = ReplayFilter(settings.replay_filter, window, settings.replay_filter_old_writers_max)
-        async with aclosing(_generator(events)) as stream:
+        async with aclosing(self._pages(first, last)) as pages:
+            async for page in pages:
+                self._arrived += len(page)
+                await self._recover_events(replay_filter.push_page(page) if window else page)
+        await self._recover_events(replay_filter.rest())
+
+    async def _pages(self, first: int, last: int) -> AsyncGenerator[Sequence[PersistentRepr], None]:
+        """The events in pages, as the journal hands them over; between pages others have their turn."""
+        journal = self._journal.journal
+        window = (self._persistence_id, first, last, self._recovery.replay_max)
+        if isinstance(journal, PagedJournal):
+            async with aclosing(_generator(journal.replay_pages(*window))) as pages:
+                async for page in pages:
+                    yield page
+            return
+        async with aclosing(_generator(journal.replay_messages(*window))) as stream:
             async for event in stream:
-                self._arrived += 1
-                ready = replay_filter.push(event) if window else event
-                if ready is not None:
-                    waiting = self._recover_event(ready)
-                    if waiting is not None:
-                        await waiting
+                yield (event,)
                 if self._arrived % FAIRNESS == 0:
                     await asyncio.sleep(0)
-        for event in replay_filter.rest():
-            waiting = self._recover_event(event)
-            if waiting is not None:
-                await waiting
 
-    def _recover_event(self, event: PersistentRepr) -> Awaitable[None] | None:
-        """Hand one event to the actor; what is returned must be awaited. Not a coroutine, for most handlers are not."""
-        if self._first_expected is not None:
-            self._refuse_missing(event)
-        self._moved_to(event.sequence_nr)
-        try:
-            values = iter(self._codec.decode(event))
-        except Exception as error:
-            raise Unreadable("event", event.persistence_id, event.sequence_nr, str(error)) from error
-        for value in values:
+    async def _recover_events(self, events: Iterable[PersistentRepr]) -> None:
+        """Hand events to the actor. Whole pages at a time: a coroutine for each event would cost more than it does."""
+        decode, handle, moved_to = self._codec.decode, self._handle, self._moved_to
+        for event in events:
+            if self._first_expected is not None:
+                self._refuse_missing(event)
+            moved_to(event.sequence_nr)
             try:
-                result = self._handle(value)
+                values = decode(event)
             except Exception as error:
-                raise HandlerFailed(error, value) from error
-            if result is not None and hasattr(result, "__await__"):
-                return self._await_rest(result, value, values)
-        return None
-
-    async def _await_rest(self, first: object, value: object, rest: Iterator[object]) -> None:
-        await self._await_handler(first, value)
-        for value in rest:
-            await self._call_handler(value)
+                raise Unreadable("event", event.persistence_id, event.sequence_nr, str(error)) from error
+            for value in values:
+                try:
+                    result = handle(value)
+                except Exception as error:
+                    raise HandlerFailed(error, value) from error
+                if result is not None and hasattr(result, "__await__"):
+                    await self._await_handler(result, value)
 
     async def _call_handler(self, message: object) -> object:
         try:
@@ -268,11 +270,11 @@ class _Watch:
         self._timer.cancel()
 
 
-def _generator(events: AsyncIterator[PersistentRepr]) -> Any:
+def _generator(items: AsyncIterator[Value]) -> Any:
     """The same, closable: a journal may answer with any async iterator."""
-    return events if hasattr(events, "aclose") else _closable(events)
+    return items if hasattr(items, "aclose") else _closable(items)
 
 
-async def _closable(events: AsyncIterator[PersistentRepr]) -> AsyncIterator[PersistentRepr]:
-    async for event in events:
-        yield event
+async def _closable(items: AsyncIterator[Value]) -> AsyncIterator[Value]:
+    async for item in items:
+        yield item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterable, Sequence
 
 from .._events import PersistentRepr
 from ..errors import OverlappingWriters
@@ -40,6 +41,24 @@ class ReplayFilter:
         else:
             self._change_writer(event)
         return ready
+
+    def push_page(self, page: Sequence[PersistentRepr]) -> Iterable[PersistentRepr]:
+        """The same for several events."""
+        if not self._goes_on(page):
+            return (ready for event in page if (ready := self.push(event)) is not None)
+        self._sequence_nr = page[-1].sequence_nr
+        held = self._held
+        held.extend(page)
+        return [held.popleft() for _ in range(len(held) - self._window)]
+
+    def _goes_on(self, page: Sequence[PersistentRepr]) -> bool:
+        """Whether nothing in it is out of place, as in nearly every page."""
+        writer, sequence_nr = self._writer, self._sequence_nr
+        for event in page:
+            if event.writer_uuid != writer or event.sequence_nr < sequence_nr:
+                return False
+            sequence_nr = event.sequence_nr
+        return bool(page)
 
     def rest(self) -> list[PersistentRepr]:
         """What is still held when the replay has ended."""

@@ -34,6 +34,19 @@ class Invocation(msgspec.Struct):
 class Writer:
     """See `_port.Lane`."""
 
+    __slots__ = (
+        "_attached",
+        "_overdue",
+        "_port",
+        "_post",
+        "_unanswered",
+        "_under_way",
+        "_writes",
+        "gathered",
+        "persistence_id",
+        "uuid",
+    )
+
     def __init__(
         self, port: JournalPort, persistence_id: str, uuid: str, post: Callable[[list[Invocation]], None]
     ) -> None:
@@ -42,7 +55,8 @@ class Writer:
         self._port = port
         self._post = post
         self._attached = True
-        self._gathered: list[Invocation] = []
+        self.gathered: list[Invocation] = []
+        """What waits for the next `flush`."""
         self._writes: list[AtomicWrite] = []
         self._under_way: list[Invocation] = []
         self._unanswered = False
@@ -56,7 +70,7 @@ class Writer:
     @property
     def idle(self) -> bool:
         """Nothing has gathered and nothing is under way."""
-        return not self._unanswered and not self._gathered
+        return not self._unanswered and not self.gathered
 
     def write(self, write: AtomicWrite, invocations: list[Invocation]) -> None:
         """Take one AtomicWrite to be written with the next batch."""
@@ -64,19 +78,20 @@ class Writer:
         self._writes.append(write)
         for invocation in invocations:
             invocation.place = place
-        self._gathered += invocations
+        self.gathered += invocations
 
     def add(self, invocation: Invocation) -> None:
         """Take something that is only to keep its place in the order: deferred, or rejected already."""
-        self._gathered.append(invocation)
+        self.gathered.append(invocation)
 
     def flush(self) -> None:
         """Send what has gathered, unless a write is under way."""
-        if self._unanswered or not self._gathered:
+        if self._unanswered or not self.gathered:
             return
-        self._under_way, self._gathered = self._gathered, []
-        writes, self._writes = self._writes, []
+        self._under_way, self.gathered = self.gathered, []
+        writes = self._writes
         if writes:
+            self._writes = []
             self._unanswered = True
             self._port.write(self, writes)
         else:
@@ -87,15 +102,17 @@ class Writer:
         self._overdue = overdue
         batch, self._under_way = self._under_way, []
         if isinstance(answer, BaseException):
-            self._gathered, self._writes = [], []  # nothing is written after a failure: the actor must recover first
+            self.gathered, self._writes = [], []  # nothing is written after a failure: the actor must recover first
             self._hand_over(_until_failure(batch, answer))
         else:
             for invocation in batch:
                 if invocation.place >= 0:
                     invocation.outcome = answer[invocation.place]
             self._hand_over(batch)
-            self.flush()
-        self._settle()
+            if self.gathered:
+                self.flush()
+        if self._port.waiting or not self._attached:
+            self._settle()
 
     def over(self) -> None:
         self._overdue = False

@@ -100,7 +100,8 @@ class _Writers(dict[type, Write]):
 
 
 def _write_with(serializer: Serializer) -> Write:
-    return lambda value: Payload(serializer.identifier, serializer.manifest(value), serializer.to_bytes(value))
+    identifier, manifest, to_bytes = serializer.identifier, serializer.manifest, serializer.to_bytes
+    return lambda value: Payload(identifier, manifest(value), to_bytes(value))
 
 
 def _check_bound_once(json: JsonSerializer, kinds: Iterable[type]) -> None:
