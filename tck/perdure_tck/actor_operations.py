@@ -220,13 +220,12 @@ class Release(Operation, frozen=True):
 
 
 class Wait(Operation, frozen=True):
-    """Let so much time pass that every limit of every call of the actor is over: `wait p`."""
+    """Let so much time pass that every limit of every call of every actor is over: `wait`."""
 
     kind = "wait"
-    persistence_id: str
 
     def __str__(self) -> str:
-        return f"wait {quoted(self.persistence_id)}"
+        return "wait"
 
 
 AnyActorOperation = StartActor | Tell | StopActor | Crash | Disturb | Release | Wait

@@ -149,7 +149,7 @@ ACTOR_READERS: dict[str, Callable[[Cursor], AnyActorOperation]] = {
     "crash": lambda cursor: Crash(cursor.string("a persistence id")),
     "next": _next,
     "release": lambda cursor: Release(cursor.string("a persistence id")),
-    "wait": lambda cursor: Wait(cursor.string("a persistence id")),
+    "wait": lambda _: Wait(),
 }
 
 NAME = rf"(?:{BARE_WORD}|{STRING})"

@@ -66,7 +66,7 @@ def count_notes(
         found["crashes"] = isinstance(operation, Crash)
         found["crashes_in_persist"] = isinstance(operation, Crash) and bool(before.under_way or before.gathered)
         found["released"] = isinstance(operation, Release)
-        found["timed_out"] = isinstance(operation, Wait) and bool(outcome.told)
+    found["timed_out"] = isinstance(operation, Wait) and bool(outcome.told)
     found["failed_starts"] = isinstance(operation, StartActor) and not operation.persistence_id
     found["disturbed"] = max(len(before.troubles) - len(after.troubles), 0) if before and after else 0
     return found

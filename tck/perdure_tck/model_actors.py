@@ -75,15 +75,26 @@ class _Stop(Exception):
 
 def acted(state: State, operation: AnyActorOperation, number: int, claims: Claims, stores: Stores) -> Transition:
     """What an operation on an actor makes it note, and the state afterwards."""
+    if isinstance(operation, Wait):
+        return _all_waited(state, number, claims, stores)
     known = state.actors.get(operation.persistence_id)
-    if known is None and not isinstance(operation, StartActor | Disturb):
-        return Transition(Notes(()), state)
     actor = known.copied() if known else Actor(operation.persistence_id, StartActor(operation.persistence_id))
     play = _Play(actor, state, claims, stores)
     play.begin(operation, number)
     play.settle()
     after = msgspec.structs.replace(play.state, actors={**state.actors, operation.persistence_id: actor})
     return Transition(Notes(tuple(play.notes)), after)
+
+
+def _all_waited(state: State, number: int, claims: Claims, stores: Stores) -> Transition:
+    notes: list[str] = []
+    for name, known in state.actors.items():
+        play = _Play(known.copied(), state, claims, stores)
+        play.begin(Wait(), number)
+        play.settle()
+        notes += play.notes
+        state = msgspec.structs.replace(play.state, actors={**state.actors, name: play.actor})
+    return Transition(Notes(tuple(notes)), state)
 
 
 def all_crashed(state: State) -> State:
@@ -555,20 +566,20 @@ class _Play:
         criteria = actor.criteria
         assert criteria is not None
         stored = self.state.snapshots.get(actor.persistence_id, {})
-        found = max((number for number in stored if _matches(stored[number].metadata, criteria)), default=0)
+        found = max((number for number in stored if _matches(stored[number].metadata, criteria)), default=-1)
         word = trouble.trouble if trouble else ""
-        if word == "unreadable" and found:
+        if word == "unreadable" and found >= 0:
             actor.attempts += 1
             actor.passed_over = True
             if actor.attempts < LOADS_MAX and found > criteria.min_sequence_nr:
                 actor.criteria = msgspec.structs.replace(criteria, max_sequence_nr=found - 1)
                 return
             self._without_snapshot()
-        elif word in ("fails", "loses") or (actor.passed_over and not found):
+        elif word in ("fails", "loses") or (actor.passed_over and found < 0):
             self._without_snapshot()
         else:
             actor.phase = "highest"
-            if found:
+            if found >= 0:
                 self._offer(stored[found])
 
     def _without_snapshot(self) -> None:

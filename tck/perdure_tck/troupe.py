@@ -405,8 +405,6 @@ class Player:
             case Release():
                 if self._wings is not None:
                     self._wings.release()
-            case Wait():
-                await self._time_out()
         await self._settle()
         return Notes(self._noted())
 
@@ -477,13 +475,11 @@ class Player:
             task.cancel()
         self._notes = list(noted)
 
-    async def _time_out(self) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, LeapingLoop)
-        for _ in range(LEAPS):
-            loop.leap(LEAP_S)
-            await until_idle()
-        self._notes = list(dict.fromkeys(self._notes))  # how often something is sent again meanwhile is left open
+    async def rest(self) -> list[str]:
+        """What was noted until everything rests; how often something was sent again meanwhile is left open."""
+        await self._settle()
+        noted = self._noted()
+        return [note for at, note in enumerate(noted) if not note.startswith("sent ") or note not in noted[:at]]
 
     async def _settle(self) -> None:
         """Let calls through one at a time, each when the actor can do nothing more without it."""
@@ -513,17 +509,27 @@ class Troupe:
 
     def __init__(self, runtime: ActorRuntime | None) -> None:
         self._runtime = runtime or ActorRuntime()
-        self._players: dict[tuple[str, str], Player] = {}
+        self._players: dict[str, Player] = {}
 
     def __bool__(self) -> bool:
         return bool(self._players)
 
     async def play(self, step: Step, number: int, storage: Storage) -> Notes:
         operation = cast("AnyActorOperation", step.operation)
-        key = step.namespace, operation.persistence_id
-        if key not in self._players:
-            self._players[key] = Player(operation.persistence_id, self._runtime)
-        return await self._players[key].play(operation, number, storage)
+        if isinstance(operation, Wait):
+            return await self._wait()
+        owner = operation.persistence_id
+        if owner not in self._players:
+            self._players[owner] = Player(owner, self._runtime)
+        return await self._players[owner].play(operation, number, storage)
+
+    async def _wait(self) -> Notes:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, LeapingLoop)
+        for _ in range(LEAPS):
+            loop.leap(LEAP_S)
+            await until_idle()
+        return Notes(tuple([note for player in self._players.values() for note in await player.rest()]))
 
     async def crash_all(self) -> None:
         """Take every actor away, before its storage is closed below it."""
