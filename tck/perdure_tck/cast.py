@@ -74,6 +74,9 @@ class Actor(msgspec.Struct):
     behaviour: str = ""
     groups: int = 0
     stopping: bool = False
+    held: bool = False
+    """Whether commands wait for what was persisted: as it was after the last command or handler."""
+
     overflowed: bool = False
     deliveries: dict[int, str] = {}
     delivery_id: int = 0
@@ -83,6 +86,9 @@ class Actor(msgspec.Struct):
     attempts: int = 0
     passed_over: bool = False
     first_expected: int = 0
+    replayed: list[str] = []
+    """What a recovery that is under way has noted."""
+
     snapshot_nr: int = 0
     highest: int = 0
     recovery_parked: bool = False
@@ -95,11 +101,6 @@ class Actor(msgspec.Struct):
     def unanswered(self) -> bool:
         return bool(self.urgent or self.gathered or self.under_way)
 
-    @property
-    def held(self) -> bool:
-        """Whether commands wait for what was persisted."""
-        return any(one.stashing for one in (*self.urgent, *self.gathered, *self.under_way))
-
     def copied(self) -> Actor:
         return copy.deepcopy(self)
 
@@ -109,5 +110,5 @@ class Actor(msgspec.Struct):
         self.write_parked = self.recovery_parked = False
         self.behaviour = ""
         self.names = []
-        self.overflowed = False
+        self.overflowed = self.held = False
         self.deliveries, self.delivery_id = {}, 0
