@@ -102,7 +102,13 @@ class Actor(msgspec.Struct):
         return bool(self.urgent or self.gathered or self.under_way)
 
     def copied(self) -> Actor:
-        return copy.deepcopy(self)
+        """The same, so that nothing of it changes with the copy. `copy.deepcopy` takes twenty times as long."""
+        one = copy.copy(self)
+        for name in _MUTABLE:
+            setattr(one, name, getattr(self, name).copy())
+        one.lanes = [Lane(list(lane.calls), lane.parked) for lane in self.lanes]
+        one.calls = [copy.copy(call) for call in self.calls]
+        return one
 
     def forget(self) -> None:
         """All that an instance holds is gone."""
@@ -112,3 +118,17 @@ class Actor(msgspec.Struct):
         self.names = []
         self.overflowed = self.held = False
         self.deliveries, self.delivery_id = {}, 0
+
+
+_MUTABLE = (
+    "names",
+    "urgent",
+    "gathered",
+    "under_way",
+    "mailbox",
+    "stashed",
+    "once_stashed",
+    "troubles",
+    "replayed",
+    "deliveries",
+)
