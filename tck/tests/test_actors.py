@@ -150,7 +150,7 @@ def test_generated_programs_are_read_as_they_are_shown() -> None:
     ("line", "expected"),
     [
         ("tell p perist a", "expected save or persist or"),
-        ("tell p persist a b", "expected the end of the line"),
+        ("tell p persist a b", "expected the name of one event"),
         ("tell p persist", "expected the name of one event"),
         ("next replay p rejects", "expected 'rejects' of write"),
         ("start p sideways", "expected restart or resume or stop"),
