@@ -22,6 +22,14 @@ from perdure import (
     SnapshotSelectionCriteria,
 )
 
+from .actor_operations import ACTOR_OPERATIONS as ACTOR_OPERATIONS
+from .actor_operations import Crash as Crash
+from .actor_operations import Disturb as Disturb
+from .actor_operations import Release as Release
+from .actor_operations import StartActor as StartActor
+from .actor_operations import StopActor as StopActor
+from .actor_operations import Tell as Tell
+from .actor_operations import Wait as Wait
 from .operation import BARE_WORD as BARE_WORD
 from .operation import Operation as Operation
 from .operation import quoted as quoted
@@ -309,6 +317,13 @@ AnyOperation = (
     | Reopen
     | Clock
     | Cancel
+    | StartActor
+    | Tell
+    | StopActor
+    | Crash
+    | Disturb
+    | Release
+    | Wait
 )
 
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
@@ -322,7 +337,7 @@ def ids_of(operation: AnyOperation) -> tuple[str, ...]:
         return tuple(batch.persistence_id for batch in operation.batches)
     if isinstance(operation, Query):
         return (operation.persistence_id,) if operation.by_persistence_id else ()
-    return () if isinstance(operation, Take | Close | Reopen | Clock | Cancel) else (operation.persistence_id,)
+    return () if isinstance(operation, Take | Close | Reopen | Clock | Cancel | Wait) else (operation.persistence_id,)
 
 
 def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
@@ -330,6 +345,6 @@ def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperati
     if isinstance(operation, Write):
         batches = operation.batches
         return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
-    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel):
+    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel | Wait):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

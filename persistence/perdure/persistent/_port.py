@@ -151,6 +151,8 @@ class JournalPort:
             answer = await self.journal.write_messages(call.writes[0])
         except Exception as error:
             answer = error
+        except GeneratorExit:  # left behind with its loop: nobody is there to be told
+            raise
         except BaseException as error:
             self._end(call, [error])
             raise
