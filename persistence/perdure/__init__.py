@@ -74,6 +74,7 @@ from .actors import ReceiveTimeout as ReceiveTimeout
 from .actors import SupervisorStrategy as SupervisorStrategy
 from .actors import Terminated as Terminated
 from .persistent import NO_SNAPSHOT as NO_SNAPSHOT
+from .persistent import ActorRuntime as ActorRuntime
 from .persistent import ActorSystem as ActorSystem
 from .persistent import AtLeastOnceDelivery as AtLeastOnceDelivery
 from .persistent import BreakerSettings as BreakerSettings

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -27,6 +27,9 @@ from ._inspection import Inspection
 from ._journal import Journal, NoJournal
 from ._queries import NoQueries, Queries
 from ._snapshots import NoSnapshotStore, SnapshotStore
+
+if TYPE_CHECKING:
+    from .persistent import ActorRuntime
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +138,7 @@ class Backend(msgspec.Struct, frozen=True, eq=False):
     `settings` is what a report should say about how this backend is set up. `configured` gives the backend with other
     settings and the claims that follow from them; it raises `ValueError` for a name or a value that it does not know.
     `inspect` looks into a file without opening it as a location (`perdure events`), or raises `OpenFailed`.
+    `actor_runtime` is for forks of the actors: whose are judged over this backend; None: those of this library.
     """
 
     name: str
@@ -144,3 +148,4 @@ class Backend(msgspec.Struct, frozen=True, eq=False):
     settings: Mapping[str, str] = {}
     configured: Callable[[Mapping[str, str]], Backend] = _not_configurable
     inspect: Callable[[Path], AbstractAsyncContextManager[Inspection]] | None = None
+    actor_runtime: ActorRuntime | None = None

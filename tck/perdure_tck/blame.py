@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
+from .blame_actors import blamed_for_notes
 from .blame_queries import blamed_for_take
 from .model import State
 from .operations import (
+    ACTOR_OPERATIONS,
     DEFAULT_SERIALIZER_ID,
     SNAPSHOT_OPERATIONS,
     AnyOperation,
@@ -51,6 +53,8 @@ def blamed(program: Program, number: int, before: State, page_size: int, pair: t
     scene = _scene(program, number, before, page_size, pair)
     if isinstance(scene.operation, Take):
         return blamed_for_take(scene)
+    if isinstance(scene.operation, ACTOR_OPERATIONS):
+        return blamed_for_notes(scene)
     for fits, rule in (*_ANY, *_TABLES.get(type(scene.operation), ())):
         if fits(scene):
             return rule

@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
+from .coverage_actors import ACTOR_COUNTS, count_notes
 from .model import State
 from .operations import (
+    ACTOR_OPERATIONS,
     AnyOperation,
     Close,
     Delete,
@@ -22,7 +24,7 @@ from .operations import (
     SaveSnapshot,
     Take,
 )
-from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Number, Taken, TakenIds
+from .outcomes import Answers, AnyOutcome, Conflict, Events, Invalid, Loaded, Notes, Number, Taken, TakenIds
 from .program import Step
 
 OVERLAP_COUNTS = (
@@ -77,6 +79,7 @@ COUNTS = (
     "refused_queries",
     "closed_takes",
     "closes",
+    *ACTOR_COUNTS,
 )
 
 STRUCK = (
@@ -114,6 +117,9 @@ def count(step: Step, before: State, after: State, outcome: AnyOutcome, page_siz
 
 def _counted(step: Step, before: State, after: State, outcome: AnyOutcome, page_size: int) -> Counts:
     match outcome:
+        case Notes() if isinstance(step.operation, ACTOR_OPERATIONS):
+            owner = step.operation.persistence_id
+            return count_notes(step.operation, before.actors.get(owner), after.actors.get(owner), outcome)
         case Answers(rejected=rejected):
             return {"rejections": sum(rejected), "writes": rejected.count(False), "empty_calls": not rejected}
         case Conflict():

@@ -15,13 +15,16 @@ from perdure import (
     MAX_TIMESTAMP,
     AtomicWrite,
     Claims,
+    Payload,
     PersistentRepr,
     SelectedSnapshot,
     SnapshotMetadata,
+    SnapshotSelectionCriteria,
 )
 
-from . import model_queries
+from . import model_actors, model_queries
 from .operations import (
+    ACTOR_OPERATIONS,
     AnyOperation,
     Bounds,
     Cancel,
@@ -56,6 +59,8 @@ def step(
     What a query may give has too many forms to be listed. There the answer is one outcome: the `observed` one, if it is
     allowed, with the events as they must be, and otherwise the plainest.
     """
+    if isinstance(operation, ACTOR_OPERATIONS):
+        return (model_actors.acted(state, operation, number, claims, _STORES),)
     match operation:
         case Write():
             return _write(state, [batch.atomic_write(number) for batch in operation.batches], claims)
@@ -82,7 +87,7 @@ def step(
         case Reopen():
             if not claims.survives_close:
                 raise NeedsClaim("survives_close")
-            return (Transition(Done(), model_queries.cut_off(state)),)
+            return (Transition(Done(), model_actors.all_crashed(model_queries.cut_off(state))),)
         case Clock():
             return (Transition(Done(), msgspec.structs.replace(state, now=operation.now)),)
         case Cancel():
@@ -214,14 +219,17 @@ def _delete(state: State, operation: Delete, claims: Claims) -> Transition:
 
 
 def _save(state: State, operation: SaveSnapshot, number: int, claims: Claims) -> Transition:
-    persistence_id = operation.persistence_id
-    if not valid_id(persistence_id, claims):
+    if not valid_id(operation.persistence_id, claims):
         return Transition(Invalid(), state)
-    timestamp = _rounded(operation.timestamp or state.now, claims)
-    metadata = SnapshotMetadata(persistence_id, operation.sequence_nr, timestamp)
-    selected = SelectedSnapshot(metadata, operation.payload(number))
+    return Transition(Done(), _saved(state, operation.metadata(), operation.payload(number), claims))
+
+
+def _saved(state: State, metadata: SnapshotMetadata, payload: Payload, claims: Claims) -> State:
+    persistence_id, number = metadata.persistence_id, metadata.sequence_nr
+    timestamp = _rounded(metadata.timestamp or state.now, claims)
+    selected = SelectedSnapshot(SnapshotMetadata(persistence_id, number, timestamp), payload)
     stored = state.snapshots.get(persistence_id, {})
-    return Transition(Done(), state.with_snapshots(persistence_id, {**stored, operation.sequence_nr: selected}))
+    return state.with_snapshots(persistence_id, {**stored, number: selected})
 
 
 def _load(state: State, operation: LoadSnapshot, claims: Claims) -> AnyOutcome:
@@ -268,3 +276,16 @@ def _valid_bounds(bounds: Bounds) -> bool:
 
 def _rounded(timestamp: int, claims: Claims) -> int:
     return timestamp - timestamp % claims.timestamp_resolution_ns
+
+
+def _deleted(state: State, persistence_id: str, to_sequence_nr: int, claims: Claims) -> State:
+    return _delete(state, Delete(persistence_id, to_sequence_nr), claims).state
+
+
+def _without_snapshots(state: State, persistence_id: str, criteria: SnapshotSelectionCriteria, claims: Claims) -> State:
+    bounds = Bounds(criteria.max_sequence_nr, min_sequence_nr=criteria.min_sequence_nr)
+    return _delete_snapshots(state, DeleteSnapshots(persistence_id, bounds), claims).state
+
+
+_STORES = model_actors.Stores(_write, _deleted, _without_snapshots, _saved)
+"""What actors do to a journal and a snapshot store means the same as when a program does it."""

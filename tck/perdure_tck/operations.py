@@ -22,6 +22,14 @@ from perdure import (
     SnapshotSelectionCriteria,
 )
 
+from .actor_operations import ACTOR_OPERATIONS as ACTOR_OPERATIONS
+from .actor_operations import Crash as Crash
+from .actor_operations import Disturb as Disturb
+from .actor_operations import Release as Release
+from .actor_operations import StartActor as StartActor
+from .actor_operations import StopActor as StopActor
+from .actor_operations import Tell as Tell
+from .actor_operations import Wait as Wait
 from .operation import BARE_WORD as BARE_WORD
 from .operation import Operation as Operation
 from .operation import quoted as quoted
@@ -309,6 +317,13 @@ AnyOperation = (
     | Reopen
     | Clock
     | Cancel
+    | StartActor
+    | Tell
+    | StopActor
+    | Crash
+    | Disturb
+    | Release
+    | Wait
 )
 
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)

@@ -162,6 +162,24 @@ class TakenIds(Outcome, frozen=True):
         return ", ".join([*map(quoted, sorted(self.ids)), *([self.ended] if self.ended else [])])
 
 
+class Notes(Outcome, frozen=True):
+    """What an actor was told, in order: `a 1` for an event handled, `replayed a 1 b 2, completed`, `rejected c 3`."""
+
+    told: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown: list[str] = []
+        for note in self.told:
+            if shown and note.startswith(REPLAYED) and shown[-1].startswith(REPLAYED):
+                shown[-1] += " " + note.removeprefix(REPLAYED)
+            else:
+                shown.append(note)
+        return ", ".join(shown) or "none"
+
+
+REPLAYED = "replayed "
+
+
 class Raised(Outcome, frozen=True):
     """Any other exception: the outcome is unknown."""
 
@@ -218,6 +236,7 @@ AnyOutcome = (
     | Loaded
     | Taken
     | TakenIds
+    | Notes
     | Raised
     | NoAnswer
     | Malformed

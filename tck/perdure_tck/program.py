@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from .actor_operations import asks_for_snapshots
 from .hazards import Hazard
 from .operations import (
+    ACTOR_OPERATIONS,
     JOURNAL_OPERATIONS,
     QUERY_OPERATIONS,
     SNAPSHOT_OPERATIONS,
@@ -90,11 +92,19 @@ class Program(msgspec.Struct, frozen=True):
 
     @property
     def uses_journal(self) -> bool:
-        return any(isinstance(step.operation, JOURNAL_OPERATIONS) for step in self.steps)
+        return any(isinstance(step.operation, JOURNAL_OPERATIONS + ACTOR_OPERATIONS) for step in self.steps)
+
+    @property
+    def uses_actors(self) -> bool:
+        return any(isinstance(step.operation, ACTOR_OPERATIONS) for step in self.steps)
 
     @property
     def uses_snapshots(self) -> bool:
-        return any(isinstance(step.operation, SNAPSHOT_OPERATIONS) for step in self.steps)
+        return any(
+            isinstance(step.operation, SNAPSHOT_OPERATIONS)
+            or (isinstance(step.operation, ACTOR_OPERATIONS) and asks_for_snapshots(step.operation))
+            for step in self.steps
+        )
 
     @property
     def uses_queries(self) -> bool:

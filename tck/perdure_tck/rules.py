@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 from perdure import Claims
 
-CHAPTERS = {"D": "durability", "J": "journal", "Q": "queries", "S": "snapshots"}
+CHAPTERS = {"A": "actors", "D": "durability", "J": "journal", "Q": "queries", "S": "snapshots"}
 """The letter of a rule id, and what its chapter is about."""
 
 EDITION = "2026.1"

@@ -16,9 +16,11 @@ from perdure.errors import SequenceConflict, Unreadable, WriteFailed
 from .history import Execution, Observation, Recorder
 from .model import START_OF_CLOCK
 from .operations import (
+    ACTOR_OPERATIONS,
     AnyOperation,
     Clock,
     Close,
+    Crash,
     Delete,
     DeleteSnapshot,
     DeleteSnapshots,
@@ -49,6 +51,7 @@ from .outcomes import (
 from .program import Program, Step
 from .readers import Readers
 from .stage import ManualClock, Silent, Stage
+from .troupe import Troupe
 
 IMPATIENT_AFTER = 2
 IMPATIENCE = 20
@@ -130,17 +133,21 @@ async def _play(
     readers: Readers,
 ) -> None:
     stage.clock.now = START_OF_CLOCK
+    troupe = Troupe(stage.backend.actor_runtime)
     for number, step in enumerate(program.steps, 1):
         limit_s = limits.of(step.operation.kind)
         stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
-        outcome = await _observed(step, number, stage, limit_s, readers, lambda: due(observations))
+        outcome = await _observed(step, number, stage, limit_s, readers, troupe, lambda: due(observations))
         if stage.pulse.given_up:
             return  # an answer that comes too late is none, and nobody waits for the next one
         if recorder:
             recorder.completed(program.name, number, step, outcome, time.monotonic_ns())
         observations.append(Observation(number, step, outcome))
+    if troupe:
+        stage.pulse.begin(limits.of(Crash.kind))
+        await troupe.crash_all()
     if readers:
         stage.pulse.begin(limits.of(Close.kind))
         await readers.close_all()
@@ -148,12 +155,13 @@ async def _play(
 
 
 async def _observed(
-    step: Step, number: int, stage: Stage, limit_s: float, readers: Readers, due: Callable[[], int]
+    step: Step, number: int, stage: Stage, limit_s: float, readers: Readers, troupe: Troupe, due: Callable[[], int]
 ) -> AnyOutcome:
     """The outcome of one operation of a sequential program."""
 
     async def answered() -> AnyOutcome:
         if isinstance(step.operation, Reopen):
+            await troupe.crash_all()
             await stage.reopen()
             return Done()
         if isinstance(step.operation, Take):
@@ -162,6 +170,8 @@ async def _observed(
             return await readers.close(step)
         storage = await stage.storage(step.client)
         stage.pulse.begin(limit_s)  # again, since a handle that had to be opened first took a limit of its own
+        if isinstance(step.operation, ACTOR_OPERATIONS):
+            return await troupe.play(step, number, storage)
         if isinstance(step.operation, Query):
             return await readers.open(step, storage.queries)
         return await answer(step.operation, number, storage, stage.clock)

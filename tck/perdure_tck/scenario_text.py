@@ -5,7 +5,6 @@ The grammar is in `docs/scenario-files.md`. A mistake raises `ScenarioError` wit
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,10 @@ from pathlib import Path
 import msgspec
 from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
+from .actor_operations import ACTOR_OPERATIONS
+from .actors_text import ACTOR_READERS, expected_notes
+from .cursor import END, STRING, Cursor, as_number, read_window
+from .cursor import ScenarioError as ScenarioError
 from .hazards import AT, TROUBLES, Hazard, Kind
 from .operations import (
     BARE_WORD,
@@ -46,29 +49,14 @@ from .query_operations import FOREIGN, SUBJECTS
 HEAD = ("rules", "level", "page_size", "private", "one_handle", "schedule")
 LEVELS = ("core", "full")
 EVENT_ATTRIBUTES = ("data", "serializer", "payload_manifest", "manifest", "writer", "at", "tags", "metadata")
-REPEATS_MAX = 1_000_000
 SIZE_MAX = 2**28
 EVENTS_MAX = 100_000
 """What a line may ask for at most, so that a slip of the pen does not fill the memory."""
 
 SNAPSHOT_ATTRIBUTES = ("data", "serializer", "payload_manifest")
 CLIENT = r"[a-z][a-z0-9]*(@[a-z0-9]+)?"
-STRING = r'"(?:[^"\\]|\\.)*"'
-END = r"(?![A-Za-z0-9_-])"
-"""The end of a word: `max-1` and `snapshot_2` are bare words, and no `max` or `snapshot` begins there."""
-
 AT_TIME = rf"at(?!=|\s+every\b){END}"
 """`at 1000`, but neither `at=1000` nor `at every io` of a hazard."""
-
-
-class ScenarioError(ValueError):
-    """A scenario file that cannot be read: `file:line: expected ..., found ...`."""
-
-    def __init__(self, place: str, expected: str, found: str) -> None:
-        super().__init__(f"{place}: expected {expected}, found {found or 'the end of the line'!s}")
-        self.place = place
-        self.expected = expected
-        self.found = found
 
 
 def read_scenario(path: Path) -> Program:
@@ -88,7 +76,7 @@ def parse(text: str, name: str, place: str = "") -> Program:
     head = _Head()
     blocks = _Blocks()
     for number, line in enumerate(text.splitlines(), 1):
-        cursor = _Cursor(line.strip(), f"{place or name}:{number}")
+        cursor = Cursor(line.strip(), f"{place or name}:{number}")
         if not cursor.text:
             continue
         if cursor.text.startswith("#"):
@@ -173,7 +161,7 @@ class _Blocks:
         self._count = 0
         self.current = 0
 
-    def read(self, cursor: _Cursor, steps: Sequence[Step]) -> bool:
+    def read(self, cursor: Cursor, steps: Sequence[Step]) -> bool:
         """Whether a line begins or ends a block."""
         if cursor.accept("together" + END):
             if self.current:
@@ -220,7 +208,7 @@ class _Head:
         self.one_handle = False
         self.schedule: tuple[int, ...] | None = None
 
-    def read(self, cursor: _Cursor) -> None:
+    def read(self, cursor: Cursor) -> None:
         word = cursor.take(BARE_WORD, "a word")
         if word == "rules":
             self.rules = tuple(cursor.rest().split())
@@ -245,64 +233,7 @@ class _Head:
         cursor.end()
 
 
-class _Cursor:
-    """A place in one line; every `take` names what it expected if it is not there."""
-
-    def __init__(self, text: str, place: str) -> None:
-        self.text = text
-        self.place = place
-
-    def peek(self, pattern: str) -> bool:
-        return re.match(pattern, self.text) is not None
-
-    def take(self, pattern: str, expected: str) -> str:
-        found = re.match(pattern, self.text)
-        if not found:
-            raise self.error(expected)
-        self.text = self.text[found.end() :].lstrip()
-        return found.group()
-
-    def accept(self, pattern: str) -> bool:
-        if self.peek(pattern):
-            self.take(pattern, pattern)
-            return True
-        return False
-
-    def one_of(self, words: tuple[str, ...]) -> str:
-        return self.take(f"({'|'.join(words)}){END}", " or ".join(words))
-
-    def number(self, least: int = 0, most: int = MAX_SEQUENCE_NR) -> int:
-        text = self.take(rf"-?\d+|max{END}", "a whole number or max")
-        value = _number(text)
-        if value < least:
-            raise ScenarioError(self.place, f"a number of {least} or more", text)
-        if value > most and least >= 0:  # only bounds may be outside their limits, to be refused
-            raise ScenarioError(self.place, f"a number up to {'max' if most == MAX_SEQUENCE_NR else most}", text)
-        return value
-
-    def string(self, expected: str) -> str:
-        if not self.peek(STRING):
-            return self.take(BARE_WORD, expected)
-        written = self.take(STRING, expected)
-        try:
-            text: str = json.loads(written)
-        except ValueError:
-            raise ScenarioError(self.place, f"{expected} as a JSON string", written) from None
-        return text * self.number(1, REPEATS_MAX) if self.accept(r"\*") else text
-
-    def rest(self) -> str:
-        text, self.text = self.text, ""
-        return text
-
-    def end(self) -> None:
-        if self.text:
-            raise self.error("the end of the line")
-
-    def error(self, expected: str) -> ScenarioError:
-        return ScenarioError(self.place, expected, repr(self.text) if self.text else "")
-
-
-def _step(cursor: _Cursor) -> Step:
+def _step(cursor: Cursor) -> Step:
     client = ""
     if cursor.peek(f"{CLIENT}:"):
         client = cursor.take(f"{CLIENT}:", "a client").removesuffix(":")
@@ -320,7 +251,7 @@ def _alternatives(text: str) -> list[str]:
     return re.split(rf"\|(?=(?:{STRING}|[^\"])*$)", text)
 
 
-def _write(cursor: _Cursor) -> Write:
+def _write(cursor: Cursor) -> Write:
     batches: list[Batch] = []
     if cursor.accept("nothing" + END):
         return Write(())
@@ -337,7 +268,7 @@ def _write(cursor: _Cursor) -> Write:
             return Write(tuple(batches))
 
 
-def _batches(cursor: _Cursor, persistence_id: str) -> list[Batch]:
+def _batches(cursor: Cursor, persistence_id: str) -> list[Batch]:
     each = cursor.accept("each" + END)
     first = cursor.number(1)
     last = cursor.number(first, min(first + EVENTS_MAX, MAX_SEQUENCE_NR)) if cursor.accept(r"\.\.") else first
@@ -373,7 +304,7 @@ class _Attributes:
         self.metadata: Content | None = None
 
 
-def _attributes(cursor: _Cursor, names: Sequence[str]) -> _Attributes:
+def _attributes(cursor: Cursor, names: Sequence[str]) -> _Attributes:
     found = _Attributes()
     while cursor.peek(r"[a-z_]+="):
         name = cursor.take(f"({'|'.join(names)})=", ", ".join(f"{name}=" for name in names))
@@ -397,7 +328,7 @@ def _attributes(cursor: _Cursor, names: Sequence[str]) -> _Attributes:
     return found
 
 
-def _content(cursor: _Cursor) -> Content:
+def _content(cursor: Cursor) -> Content:
     if cursor.accept("empty" + END):
         return Content()
     if cursor.accept("size:"):
@@ -407,37 +338,29 @@ def _content(cursor: _Cursor) -> Content:
     return Content(text=cursor.string('"text", hex:00ff, size:4096 or empty'))
 
 
-def _tags(cursor: _Cursor) -> tuple[str, ...]:
+def _tags(cursor: Cursor) -> tuple[str, ...]:
     tags = [cursor.string("a tag")]
     while cursor.accept(r"\+"):
         tags.append(cursor.string("a tag"))
     return tuple(tags)
 
 
-def _window(cursor: _Cursor, least: int, most: int) -> tuple[int, int]:
-    """`2..4`, `2..`, `..4`, or nothing at all."""
-    first = cursor.number(-MAX_SEQUENCE_NR) if cursor.peek(r"-?\d|max") else least
-    cursor.take(r"\.\.", "'..'")
-    last = cursor.number(-MAX_SEQUENCE_NR) if cursor.peek(r"-?\d|max") else most
-    return first, last
-
-
-def _replay(cursor: _Cursor) -> Replay:
+def _replay(cursor: Cursor) -> Replay:
     persistence_id = cursor.string("a persistence id")
     first, last, limit = 1, MAX_SEQUENCE_NR, MAX_SEQUENCE_NR
     if cursor.peek(r"-?\d|max|\.\."):
-        first, last = _window(cursor, 1, MAX_SEQUENCE_NR)
+        first, last = read_window(cursor, 1, MAX_SEQUENCE_NR)
     if cursor.accept("limit" + END):
         limit = cursor.number(-MAX_SEQUENCE_NR)
     return Replay(persistence_id, first, last, limit)
 
 
-def _highest(cursor: _Cursor) -> Highest:
+def _highest(cursor: Cursor) -> Highest:
     persistence_id = cursor.string("a persistence id")
     return Highest(persistence_id, cursor.number(-MAX_SEQUENCE_NR) if cursor.accept("hint" + END) else 0)
 
 
-def _delete(cursor: _Cursor) -> AnyOperation:
+def _delete(cursor: Cursor) -> AnyOperation:
     if cursor.accept("snapshots" + END):
         return DeleteSnapshots(cursor.string("a persistence id"), _bounds(cursor))
     if cursor.accept("snapshot" + END):
@@ -448,7 +371,7 @@ def _delete(cursor: _Cursor) -> AnyOperation:
     return Delete(persistence_id, cursor.number(-MAX_SEQUENCE_NR))
 
 
-def _save(cursor: _Cursor) -> SaveSnapshot:
+def _save(cursor: Cursor) -> SaveSnapshot:
     cursor.take("snapshot" + END, "snapshot")
     persistence_id = cursor.string("a persistence id")
     sequence_nr = cursor.number()
@@ -457,24 +380,24 @@ def _save(cursor: _Cursor) -> SaveSnapshot:
     return SaveSnapshot(persistence_id, sequence_nr, timestamp, said.content, said.serializer_id, said.payload_manifest)
 
 
-def _load(cursor: _Cursor) -> LoadSnapshot:
+def _load(cursor: Cursor) -> LoadSnapshot:
     cursor.take("snapshot" + END, "snapshot")
     return LoadSnapshot(cursor.string("a persistence id"), _bounds(cursor))
 
 
-def _bounds(cursor: _Cursor) -> Bounds:
+def _bounds(cursor: Cursor) -> Bounds:
     numbers, times = (0, MAX_SEQUENCE_NR), (0, MAX_TIMESTAMP)
     if cursor.accept("seq" + END):
-        numbers = _window(cursor, 0, MAX_SEQUENCE_NR)
+        numbers = read_window(cursor, 0, MAX_SEQUENCE_NR)
     if cursor.accept("time" + END):
-        times = _window(cursor, 0, MAX_TIMESTAMP)
+        times = read_window(cursor, 0, MAX_TIMESTAMP)
     return Bounds(numbers[1], times[1], numbers[0], times[0])
 
 
 QUERY_NAME = r"[a-z][a-z0-9]*(?![A-Za-z0-9_-])"
 
 
-def _query(cursor: _Cursor) -> Query:
+def _query(cursor: Cursor) -> Query:
     name = _query_name(cursor)
     if name == FOREIGN.name:
         raise ScenarioError(cursor.place, "a name that is not 'foreign', which stands for a foreign offset", repr(name))
@@ -485,7 +408,7 @@ def _query(cursor: _Cursor) -> Query:
     if subject == "events by persistence id":
         persistence_id = cursor.string("a persistence id")
         if cursor.peek(r"-?\d|max|\.\."):
-            window = _window(cursor, 1, MAX_SEQUENCE_NR)
+            window = read_window(cursor, 1, MAX_SEQUENCE_NR)
     elif subject == "events by tag":
         tag = cursor.string("a tag")
     if subject in ("events by tag", "all events") and cursor.accept("after" + END):
@@ -494,16 +417,16 @@ def _query(cursor: _Cursor) -> Query:
     return Query(name, subject, current, persistence_id, *window, tag, after)
 
 
-def _query_name(cursor: _Cursor) -> str:
+def _query_name(cursor: Cursor) -> str:
     return cursor.take(QUERY_NAME, "the name of a query, such as f")
 
 
-def _take(cursor: _Cursor) -> Take:
+def _take(cursor: Cursor) -> Take:
     name = _query_name(cursor)
     return Take(name) if cursor.accept("all" + END) else Take(name, cursor.number(1, EVENTS_MAX))
 
 
-_OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
+_OPERATIONS: dict[str, Callable[[Cursor], AnyOperation]] = {
     "write": _write,
     "replay": _replay,
     "highest": _highest,
@@ -516,9 +439,10 @@ _OPERATIONS: dict[str, Callable[[_Cursor], AnyOperation]] = {
     "reopen": lambda _: Reopen(),
     "clock": lambda cursor: Clock(cursor.number(1)),
     "cancel": lambda cursor: Cancel(cursor.take(CLIENT, "a client")),
+    **ACTOR_READERS,
 }
 
-_HAZARDS: dict[str, Callable[[_Cursor], Kind]] = {
+_HAZARDS: dict[str, Callable[[Cursor], Kind]] = {
     "kill": lambda _: "kill",
     "power": lambda cursor: _after(cursor, "cut", "power cut"),
     "fail": lambda _: "fail",
@@ -527,12 +451,12 @@ _HAZARDS: dict[str, Callable[[_Cursor], Kind]] = {
 }
 
 
-def _after(cursor: _Cursor, word: str, kind: Kind) -> Kind:
+def _after(cursor: Cursor, word: str, kind: Kind) -> Kind:
     cursor.one_of((word,))
     return kind
 
 
-def _hazard(cursor: _Cursor, steps: Sequence[Step]) -> Hazard:
+def _hazard(cursor: Cursor, steps: Sequence[Step]) -> Hazard:
     """`kill at every io`, `power cut during write p 4..6 at every io`, `fail every io with EIO during reopen`."""
     kind = _HAZARDS[cursor.one_of(tuple(_HAZARDS))](cursor)
     if kind == "fail":
@@ -547,7 +471,7 @@ def _hazard(cursor: _Cursor, steps: Sequence[Step]) -> Hazard:
     return hazard
 
 
-def _during(cursor: _Cursor, steps: Sequence[Step]) -> AnyOperation | None:
+def _during(cursor: Cursor, steps: Sequence[Step]) -> AnyOperation | None:
     if not cursor.accept("during" + END):
         return None
     written = cursor.text
@@ -558,7 +482,7 @@ def _during(cursor: _Cursor, steps: Sequence[Step]) -> AnyOperation | None:
     return operation
 
 
-def _words(cursor: _Cursor, words: str) -> None:
+def _words(cursor: Cursor, words: str) -> None:
     for word in words.split():
         cursor.take(word + END, f"'{words}'")
 
@@ -581,8 +505,10 @@ _WORDS: dict[type[AnyOperation], tuple[str, ...]] = {
 }
 
 
-def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
+def _expectation(operation: AnyOperation, text: str, cursor: Cursor) -> str:
     """An expectation in the form in which outcomes print themselves, so that the two compare as strings."""
+    if isinstance(operation, ACTOR_OPERATIONS):
+        return expected_notes(text, cursor)
     words = _WORDS[type(operation)]
     if text == "cancelled" and not isinstance(operation, Reopen | Clock | Cancel):
         return text
@@ -596,12 +522,12 @@ def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
             if all(first <= last for first, last in runs):
                 return shown_numbers(number for first, last in runs for number in range(first, last + 1))
         case Highest() if re.fullmatch(NUMBER, text):
-            return shown_number(_number(text))
+            return shown_number(as_number(text))
         case LoadSnapshot() if re.fullmatch(rf"{NUMBER}(\s+at\s+\d+)?", text):
             number, *at = text.split()
-            return " ".join([shown_number(_number(number)), *at])
+            return " ".join([shown_number(as_number(number)), *at])
         case Take():
-            taken = _taken(_Cursor(text, cursor.place), words)
+            taken = _taken(Cursor(text, cursor.place), words)
             if taken:
                 return taken
     raise ScenarioError(cursor.place, _expectable(operation, words), repr(text))
@@ -609,10 +535,6 @@ def _expectation(operation: AnyOperation, text: str, cursor: _Cursor) -> str:
 
 NUMBER = r"(?:\d+|max)"
 RUN = rf"{NUMBER}(?:\.\.{NUMBER})?"
-
-
-def _number(text: str) -> int:
-    return MAX_SEQUENCE_NR if text == "max" else int(text)
 
 
 def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
@@ -626,7 +548,7 @@ def _expectable(operation: AnyOperation, words: tuple[str, ...]) -> str:
     return f"after the arrow of '{operation.kind}': {' or '.join(kinds) or 'nothing'}"
 
 
-def _taken(cursor: _Cursor, words: tuple[str, ...]) -> str:
+def _taken(cursor: Cursor, words: tuple[str, ...]) -> str:
     """`p 1..3, q 1, end` or `p, q, end` as outcomes print it; "" if it is neither."""
     events: list[tuple[str, list[int]]] = []
     ids: list[str] = []
@@ -658,4 +580,4 @@ def _taken(cursor: _Cursor, words: tuple[str, ...]) -> str:
 def _runs(text: str) -> list[tuple[int, int]]:
     """`1..3, 5` as pairs of first and last."""
     runs = [part.strip().split("..") for part in text.split(",")]
-    return [(_number(run[0]), _number(run[-1])) for run in runs]
+    return [(as_number(run[0]), as_number(run[-1])) for run in runs]

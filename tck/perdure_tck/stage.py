@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from perdure import Backend, Location, Storage
 
+from .leaping import LeapingLoop
 from .model import START_OF_CLOCK
 from .scratch import new_directory, remove
 
@@ -89,7 +90,7 @@ class LoopThread:
     """An event loop in a daemon thread, which can be abandoned if something blocks it."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = LeapingLoop()
         self._thread = threading.Thread(target=self._serve, name="perdure-stage", daemon=True)
         self._thread.start()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from perdure import PersistentRepr, SelectedSnapshot
 
+from .cast import Actor
 from .outcomes import AnyOutcome
 from .query_operations import Query
 
@@ -79,6 +80,7 @@ class State(msgspec.Struct, frozen=True):
     deleted: frozenset[int] = frozenset()
     queries: Mapping[str, OpenQuery] = {}
     page_size: int = PAGE_SIZE
+    actors: Mapping[str, Actor] = {}
 
     def log(self, persistence_id: str) -> Log:
         return self.logs.get(persistence_id, Log())
@@ -86,7 +88,7 @@ class State(msgspec.Struct, frozen=True):
     def with_log(self, persistence_id: str, log: Log, written: tuple[PersistentRepr, ...] = ()) -> State:
         logs = {**self.logs, persistence_id: log}
         feed = self.feed + written if written else self.feed
-        return State(logs, self.snapshots, self.now, feed, self.deleted, self.queries, self.page_size)
+        return State(logs, self.snapshots, self.now, feed, self.deleted, self.queries, self.page_size, self.actors)
 
     def with_snapshots(self, persistence_id: str, snapshots: Mapping[int, SelectedSnapshot]) -> State:
         return msgspec.structs.replace(self, snapshots={**self.snapshots, persistence_id: snapshots})

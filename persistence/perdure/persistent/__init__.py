@@ -1,6 +1,7 @@
 """Persistent actors: state that is the sum of its events."""
 
 from . import effects as effects
+from ._actor_runtime import ActorRuntime as ActorRuntime
 from ._behavior import EventSourcedBehavior as EventSourcedBehavior
 from ._behavior import Retention as Retention
 from ._delivery import AtLeastOnceDelivery as AtLeastOnceDelivery

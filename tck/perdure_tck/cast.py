@@ -1,0 +1,108 @@
+"""What the model remembers of one actor between two steps: copied before each step, and changed in it alone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import msgspec
+from perdure import AtomicWrite, SnapshotSelectionCriteria
+
+from .actor_operations import Act, Disturb, StartActor, Target
+
+Phase = Literal["absent", "quiet", "load", "highest", "replay", "alive"]
+Answer = Literal["stored", "rejected", "failed"]
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A message in the mailbox: a command of a step, or (`note`) what came of a save or a deletion."""
+
+    acts: tuple[Act, ...] = ()
+    note: str = ""
+    place: tuple[int, int] = (0, 0)
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An event whose handler has not run, or something deferred (number 0). `group` is its AtomicWrite."""
+
+    name: str
+    number: int
+    acts: tuple[Act, ...]
+    stashing: bool
+    group: int
+    command: Command
+    answer: Answer = "stored"
+
+
+class Lane(msgspec.Struct):
+    """Writes that an earlier incarnation has left behind, one call after the other."""
+
+    calls: list[list[AtomicWrite]]
+    parked: bool = False
+
+
+class StoreCall(msgspec.Struct):
+    """A save or a deletion under way. Nobody hears of one that is `deaf`."""
+
+    target: Target
+    number: int
+    names: tuple[str, ...] = ()
+    timestamp: int = 0
+    deaf: bool = False
+    parked: bool = False
+
+
+class Actor(msgspec.Struct):
+    """One actor. `number` is the last that it has given to an event, `last` that of the last event it has handled."""
+
+    persistence_id: str
+    start: StartActor
+    phase: Phase = "absent"
+    incarnations: int = 0
+    number: int = 0
+    last: int = 0
+    names: list[str] = []
+    urgent: list[Pending] = []
+    gathered: list[Pending] = []
+    under_way: list[Pending] = []
+    write_parked: bool = False
+    lanes: list[Lane] = []
+    calls: list[StoreCall] = []
+    mailbox: list[Command] = []
+    stashed: list[Command] = []
+    once_stashed: set[tuple[int, int]] = set()
+    behaviour: str = ""
+    groups: int = 0
+    stopping: bool = False
+
+    troubles: list[Disturb] = []
+    criteria: SnapshotSelectionCriteria | None = None
+    attempts: int = 0
+    passed_over: bool = False
+    first_expected: int = 0
+    snapshot_nr: int = 0
+    highest: int = 0
+    recovery_parked: bool = False
+
+    @property
+    def writer(self) -> str:
+        return f"{self.persistence_id}#{self.incarnations}"
+
+    @property
+    def unanswered(self) -> bool:
+        return bool(self.urgent or self.gathered or self.under_way)
+
+    @property
+    def held(self) -> bool:
+        """Whether commands wait for what was persisted."""
+        return any(one.stashing for one in (*self.urgent, *self.gathered, *self.under_way))
+
+    def copied(self) -> Actor:
+        return copy.deepcopy(self)
+
+    def forget(self) -> None:
+        """All that an instance holds is gone."""
+        self.urgent, self.gathered, self.under_way = [], [], []
+        self.write_parked = self.recovery_parked = False
+        self.behaviour = ""
+        self.names = []
