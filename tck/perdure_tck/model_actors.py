@@ -185,8 +185,10 @@ class _Play:
     def _release(self) -> None:
         actor = self.actor
         actor.write_parked = actor.recovery_parked = False
-        for waiting in (*actor.lanes, *actor.calls):
-            waiting.parked = False
+        for lane in actor.lanes:
+            lane.parked = False
+        for call in actor.calls:
+            call.parked = False
 
     def _time_out(self) -> None:
         actor = self.actor

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -52,9 +52,9 @@ from .actor_operations import (
     Wait,
 )
 from .leaping import LeapingLoop, until_idle
-from .model_actors import REPLAYED, event_of, name_of, names_of, shown_snapshot, snapshot_of
+from .model_actors import event_of, name_of, names_of, shown_snapshot, snapshot_of
 from .operation import quoted
-from .outcomes import Notes
+from .outcomes import REPLAYED, Notes
 from .program import Step
 from .wings import Wings
 
@@ -230,7 +230,6 @@ class Part(PersistentActor):
         self._player.note(f"recovery failed{where}")
 
 
-@cache
 def part_of(base: type[PersistentActor]) -> type[Part]:
     """The same part, played by another runtime."""
     return type("Part", (Part, base), {}) if base is not PersistentActor else Part
