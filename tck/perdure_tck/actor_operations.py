@@ -18,6 +18,7 @@ Deed = Literal[
     "persist_async",
     "persist_all",
     "persist_all_async",
+    "persist_broken",
     "defer",
     "defer_async",
     "note",
@@ -32,7 +33,9 @@ Deed = Literal[
     "delete snapshots",
     "delete",
 ]
-PERSISTING = ("persist", "persist_async", "persist_all", "persist_all_async")
+PERSISTING = ("persist", "persist_async", "persist_all", "persist_all_async", "persist_broken")
+"""`persist_broken` is a persist_all of events that raises behind them while they are listed."""
+
 NAMED = ("defer", "defer_async", "note", "become")
 BARE = ("raise", "stop", "pass", "stash", "unstash", "save snapshot")
 
@@ -49,6 +52,8 @@ TARGETS: tuple[Target, ...] = (
 )
 Trouble = Literal["fails", "loses", "rejects", "waits", "unreadable", "breaks"]
 TROUBLES: tuple[Trouble, ...] = ("fails", "loses", "rejects", "waits", "unreadable", "breaks")
+Overflow = Literal["fails", "drops", "replies"]
+OVERFLOWS: tuple[Overflow, ...] = ("fails", "drops", "replies")
 Directive = Literal["restart", "resume", "stop"]
 DIRECTIVES: tuple[Directive, ...] = ("restart", "resume", "stop")
 FilterMode = Literal["repair-by-discard-old", "fail", "warn", "off"]
@@ -116,7 +121,9 @@ NOTHING = Selection(0, 0)
 class StartActor(Operation, frozen=True):
     """Start the actor of an id and let it recover: `start p to 3 limit 2 resume on b (raise)`.
 
-    Nothing happens if it lives already. The directive is what its supervisor does when it fails.
+    Nothing happens if it lives already. The directive is what its supervisor does when it fails. It may have room for
+    no more than `capacity` commands that wait, handlers that are coroutines, or deliver events named `send...` at least
+    once, until an event `confirm_1` confirms the delivery 1.
     """
 
     kind = "start"
@@ -127,6 +134,10 @@ class StartActor(Operation, frozen=True):
     optional_snapshot: bool = False
     directive: Directive = "restart"
     replay_filter: FilterMode = "repair-by-discard-old"
+    capacity: int | None = None
+    overflow: Overflow = "fails"
+    coroutines: bool = False
+    delivers: bool = False
     reactions: tuple[Reaction, ...] = ()
 
     def __str__(self) -> str:
@@ -139,6 +150,9 @@ class StartActor(Operation, frozen=True):
         parts += ["optional snapshot"] if self.optional_snapshot else []
         parts += [self.directive] if self.directive != "restart" else []
         parts += [f"filter {self.replay_filter}"] if self.replay_filter != "repair-by-discard-old" else []
+        parts += [f"capacity {self.capacity} {self.overflow}"] if self.capacity is not None else []
+        parts += ["coroutines"] if self.coroutines else []
+        parts += ["delivers"] if self.delivers else []
         return " ".join([*parts, *map(str, self.reactions)])
 
     def reaction(self, to: str) -> tuple[Act, ...]:
@@ -206,13 +220,12 @@ class Release(Operation, frozen=True):
 
 
 class Wait(Operation, frozen=True):
-    """Let so much time pass that every limit of every call of the actor is over: `wait p`."""
+    """Let so much time pass that every limit of every call of every actor is over: `wait`."""
 
     kind = "wait"
-    persistence_id: str
 
     def __str__(self) -> str:
-        return f"wait {quoted(self.persistence_id)}"
+        return "wait"
 
 
 AnyActorOperation = StartActor | Tell | StopActor | Crash | Disturb | Release | Wait

@@ -13,6 +13,7 @@ from .actor_operations import (
     FILTER_MODES,
     NAMED,
     NOTHING,
+    OVERFLOWS,
     PERSISTING,
     TARGETS,
     TROUBLES,
@@ -55,6 +56,11 @@ def _start(cursor: Cursor) -> StartActor:
             said["optional_snapshot"] = True
         elif cursor.accept("filter" + END):
             said["replay_filter"] = cursor.one_of(FILTER_MODES)
+        elif cursor.accept("capacity" + END):
+            said["capacity"] = cursor.number(1)
+            said["overflow"] = cursor.one_of(OVERFLOWS)
+        elif cursor.peek(f"(coroutines|delivers){END}"):
+            said[cursor.one_of(("coroutines", "delivers"))] = True
         elif cursor.accept("on" + END):
             reactions.append(Reaction(cursor.string("an event, snapshot or completed"), _handler(cursor)))
         else:
@@ -100,7 +106,7 @@ def _act(cursor: Cursor) -> Act:
     names = []
     while cursor.peek(NAME_FOLLOWS):
         names.append(cursor.string("the name of an event"))
-    several = deed.startswith("persist_all")
+    several = deed not in ("persist", "persist_async")
     if not several and len(names) != 1:
         raise cursor.error("the name of one event")
     handler = _handler(cursor) if cursor.peek(r"\(") else ()
@@ -143,12 +149,12 @@ ACTOR_READERS: dict[str, Callable[[Cursor], AnyActorOperation]] = {
     "crash": lambda cursor: Crash(cursor.string("a persistence id")),
     "next": _next,
     "release": lambda cursor: Release(cursor.string("a persistence id")),
-    "wait": lambda cursor: Wait(cursor.string("a persistence id")),
+    "wait": lambda _: Wait(),
 }
 
 NAME = rf"(?:{BARE_WORD}|{STRING})"
 NOTE = re.compile(
-    rf"(replayed( {NAME} \d+)+|(rejected |failed )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed|stopped|refused"
+    rf"(replayed( {NAME} \d+)+|(rejected |failed |sent )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed|stopped|refused"
     rf"|recovery failed( at {NAME})?|(saved|save failed|deleted|delete failed|snapshot deleted|snapshot delete failed"
     rf"|snapshots deleted|snapshots delete failed) \d+|{NAME})$"
 )

@@ -74,6 +74,9 @@ class Actor(msgspec.Struct):
     behaviour: str = ""
     groups: int = 0
     stopping: bool = False
+    overflowed: bool = False
+    deliveries: dict[int, str] = {}
+    delivery_id: int = 0
 
     troubles: list[Disturb] = []
     criteria: SnapshotSelectionCriteria | None = None
@@ -106,3 +109,5 @@ class Actor(msgspec.Struct):
         self.write_parked = self.recovery_parked = False
         self.behaviour = ""
         self.names = []
+        self.overflowed = False
+        self.deliveries, self.delivery_id = {}, 0

@@ -118,7 +118,7 @@ def count(step: Step, before: State, after: State, outcome: AnyOutcome, page_siz
 def _counted(step: Step, before: State, after: State, outcome: AnyOutcome, page_size: int) -> Counts:
     match outcome:
         case Notes() if isinstance(step.operation, ACTOR_OPERATIONS):
-            owner = step.operation.persistence_id
+            owner = getattr(step.operation, "persistence_id", "")  # waiting is for all
             return count_notes(step.operation, before.actors.get(owner), after.actors.get(owner), outcome)
         case Answers(rejected=rejected):
             return {"rejections": sum(rejected), "writes": rejected.count(False), "empty_calls": not rejected}

@@ -30,6 +30,8 @@ ACTOR_COUNTS = (
     "disturbed",
     "released",
     "timed_out",
+    "sent",
+    "failed_starts",
 )
 """Of programs with actors. `disturbed` are calls that failed, were lost, rejected or kept; `crashes_in_persist` those
 while something that was persisted had no answer."""
@@ -38,6 +40,7 @@ _KINDS = (
     (r"replayed ", "replayed"),
     (r"completed$", "recovered"),
     (r"snapshot \d+ \[", "offered"),
+    (r"sent .* \d+$", "sent"),
     (r"rejected .* \d+$", "rejected_events"),
     (r"failed .* \d+$", "failed_events"),
     (r"stopped$", "stopped_actors"),
@@ -63,7 +66,8 @@ def count_notes(
         found["crashes"] = isinstance(operation, Crash)
         found["crashes_in_persist"] = isinstance(operation, Crash) and bool(before.under_way or before.gathered)
         found["released"] = isinstance(operation, Release)
-        found["timed_out"] = isinstance(operation, Wait) and bool(outcome.told)
+    found["timed_out"] = isinstance(operation, Wait) and bool(outcome.told)
+    found["failed_starts"] = isinstance(operation, StartActor) and not operation.persistence_id
     found["disturbed"] = max(len(before.troubles) - len(after.troubles), 0) if before and after else 0
     return found
 

@@ -47,6 +47,10 @@ SERIALIZER_ID = 4
 NAMES = "names"
 """The manifest of a snapshot: the names of all events that the actor has handled."""
 
+FULL = "full"
+"""What an actor without room answers, if it answers."""
+
+SEND, CONFIRM = "send", "confirm_"
 ENDLESS = 2_000
 OLD_WRITERS = 10
 LOADS_MAX = 3
@@ -71,15 +75,26 @@ class _Stop(Exception):
 
 def acted(state: State, operation: AnyActorOperation, number: int, claims: Claims, stores: Stores) -> Transition:
     """What an operation on an actor makes it note, and the state afterwards."""
+    if isinstance(operation, Wait):
+        return _all_waited(state, number, claims, stores)
     known = state.actors.get(operation.persistence_id)
-    if known is None and not isinstance(operation, StartActor | Disturb):
-        return Transition(Notes(()), state)
     actor = known.copied() if known else Actor(operation.persistence_id, StartActor(operation.persistence_id))
     play = _Play(actor, state, claims, stores)
     play.begin(operation, number)
     play.settle()
     after = msgspec.structs.replace(play.state, actors={**state.actors, operation.persistence_id: actor})
     return Transition(Notes(tuple(play.notes)), after)
+
+
+def _all_waited(state: State, number: int, claims: Claims, stores: Stores) -> Transition:
+    notes: list[str] = []
+    for name, known in state.actors.items():
+        play = _Play(known.copied(), state, claims, stores)
+        play.begin(Wait(), number)
+        play.settle()
+        notes += play.notes
+        state = msgspec.structs.replace(play.state, actors={**state.actors, name: play.actor})
+    return Transition(Notes(tuple(notes)), state)
 
 
 def all_crashed(state: State) -> State:
@@ -104,6 +119,16 @@ def _detach(actor: Actor) -> None:
     if any(calls):
         actor.lanes.append(Lane([call for call in calls if call], actor.write_parked))
     actor.forget()
+
+
+def is_unfit(name: str) -> bool:
+    """Whether the event adapter raises for an event of this name."""
+    return name.startswith("unfit")
+
+
+def times_read(name: str) -> int:
+    """How many events the adapter makes of a stored one: of most one, of some none or two."""
+    return {"never": 0, "twice": 2}.get(name[:5], 1)
 
 
 def snapshot_of(names: Sequence[str]) -> Payload:
@@ -143,15 +168,16 @@ class _Play:
         actor = self.actor
         match operation:
             case StartActor():
-                if actor.phase == "absent":
+                if not actor.persistence_id:
+                    self.notes.append("stopped")
+                elif actor.phase == "absent":
                     if operation.replay_filter != actor.start.replay_filter:
                         _crash(actor)  # another filter is another system
                     actor.start, actor.stopping = operation, False
                     self._incarnate()
             case Tell():
-                if actor.phase != "absent":
-                    places = enumerate(operation.commands)
-                    actor.mailbox += [Command(acts, "", (number, place)) for place, acts in places]
+                for place, acts in enumerate(operation.commands):
+                    self._enqueue(Command(acts, "", (number, place)))
             case StopActor():
                 if actor.phase != "absent":
                     self._stop()
@@ -163,6 +189,17 @@ class _Play:
                 self._release()
             case Wait():
                 self._time_out()
+
+    def _enqueue(self, command: Command) -> None:
+        actor = self.actor
+        most = actor.start.capacity
+        waits = actor.held or actor.phase != "alive"
+        if most is not None and waits and len(actor.mailbox) >= most and actor.phase != "absent":
+            actor.overflowed = actor.overflowed or actor.start.overflow == "fails"
+            if actor.start.overflow == "replies":
+                self.notes.append(FULL)
+        elif actor.phase != "absent":
+            actor.mailbox.append(command)
 
     def _incarnate(self) -> None:
         actor = self.actor
@@ -205,6 +242,8 @@ class _Play:
             self._without_snapshot()
         elif actor.recovery_parked or (actor.phase == "quiet" and actor.lanes):
             self._recovery_failed("")
+        elif actor.phase == "alive":
+            self._send_again()
 
     # -- what happens next
 
@@ -222,7 +261,9 @@ class _Play:
             return True
         if actor.phase != "alive":
             return False
-        if actor.urgent:
+        if actor.overflowed:
+            self._restart()
+        elif actor.urgent:
             self._handle(actor.urgent.pop(0))
         elif actor.mailbox and not actor.held:
             self._receive(actor.mailbox.pop(0))
@@ -277,10 +318,33 @@ class _Play:
             self.notes.append(f"rejected {quoted(pending.name)} {pending.number}")
             self._after()
             return
-        if pending.number:
-            actor.names.append(pending.name)
-        number = f" {pending.number}" if pending.number else ""
-        self._perform_all(pending.acts, f"{quoted(pending.name)}{number}")
+        if not pending.number:
+            self._perform_all((), quoted(pending.name))
+            return
+        self.notes.append(f"{quoted(pending.name)} {pending.number}")
+        self._take_up(pending.name)
+        self._perform_all(pending.acts, "")
+
+    def _take_up(self, name: str) -> None:
+        """The event becomes part of the state; a delivery of it is sent, unless the actor recovers."""
+        actor = self.actor
+        actor.names.append(name)
+        if not actor.start.delivers:
+            return
+        if name.startswith(SEND):
+            actor.delivery_id += 1
+            actor.deliveries[actor.delivery_id] = name
+            if actor.phase == "alive":
+                self._send(actor.delivery_id)
+        elif name.startswith(CONFIRM):
+            actor.deliveries.pop(int(name.removeprefix(CONFIRM)), None)
+
+    def _send_again(self) -> None:
+        for delivery_id in self.actor.deliveries:
+            self._send(delivery_id)
+
+    def _send(self, delivery_id: int) -> None:
+        self.notes.append(f"sent {quoted(self.actor.deliveries[delivery_id])} {delivery_id}")
 
     def _perform_all(self, acts: Sequence[Act], note: str) -> None:
         """Note something and perform acts; then what every command and every handler ends with."""
@@ -314,12 +378,16 @@ class _Play:
         if actor.stopping:
             self._stop()
         elif actor.start.directive == "restart":
-            _detach(actor)
-            actor.mailbox = actor.stashed + actor.mailbox
-            actor.stashed = []
-            self._incarnate()
+            self._restart()
         elif actor.start.directive == "stop":
             self._stop()
+
+    def _restart(self) -> None:
+        actor = self.actor
+        _detach(actor)
+        actor.mailbox = actor.stashed + actor.mailbox
+        actor.stashed = []
+        self._incarnate()
 
     def _perform(self, act: Act) -> bool:
         """Perform one act; whether the rest is passed over."""
@@ -358,11 +426,16 @@ class _Play:
 
     def _persist(self, act: Act) -> None:
         actor = self.actor
+        if act.deed == "persist_broken":
+            raise _Failure
         stashing = not act.deed.endswith("async")
         actor.groups += 1
+        answer: Answer = "rejected" if any(map(is_unfit, act.names)) else "stored"
         for name in act.names:
             actor.number += 1
-            actor.gathered.append(Pending(name, actor.number, act.handler, stashing, actor.groups, self._command))
+            actor.gathered.append(
+                Pending(name, actor.number, act.handler, stashing, actor.groups, self._command, answer)
+            )
         if act.then:
             self._defer(act.then, stashing)
 
@@ -430,15 +503,13 @@ class _Play:
         actor = self.actor
         batch, actor.under_way = actor.under_way, []
         if "failed" in answers:
-            first = next(at for at, one in enumerate(batch) if one.number)
+            first = next(at for at, one in enumerate(batch) if one.number and one.answer == "stored")
             actor.urgent += [*batch[:first], msgspec.structs.replace(batch[first], answer="failed")]
             actor.gathered = []
             return
-        groups = list(dict.fromkeys(one.group for one in batch if one.number))
+        groups = list(dict.fromkeys(one.group for one in batch if one.number and one.answer == "stored"))
         told = dict(zip(groups, answers, strict=True))
-        actor.urgent += [
-            msgspec.structs.replace(one, answer=told[one.group] if one.number else "stored") for one in batch
-        ]
+        actor.urgent += [msgspec.structs.replace(one, answer=told.get(one.group, one.answer)) for one in batch]
         self._after()
 
     def _answer_call(self, call: StoreCall) -> None:
@@ -495,20 +566,20 @@ class _Play:
         criteria = actor.criteria
         assert criteria is not None
         stored = self.state.snapshots.get(actor.persistence_id, {})
-        found = max((number for number in stored if _matches(stored[number].metadata, criteria)), default=0)
+        found = max((number for number in stored if _matches(stored[number].metadata, criteria)), default=-1)
         word = trouble.trouble if trouble else ""
-        if word == "unreadable" and found:
+        if word == "unreadable" and found >= 0:
             actor.attempts += 1
             actor.passed_over = True
             if actor.attempts < LOADS_MAX and found > criteria.min_sequence_nr:
                 actor.criteria = msgspec.structs.replace(criteria, max_sequence_nr=found - 1)
                 return
             self._without_snapshot()
-        elif word in ("fails", "loses") or (actor.passed_over and not found):
+        elif word in ("fails", "loses") or (actor.passed_over and found < 0):
             self._without_snapshot()
         else:
             actor.phase = "highest"
-            if found:
+            if found >= 0:
                 self._offer(stored[found])
 
     def _without_snapshot(self) -> None:
@@ -528,7 +599,8 @@ class _Play:
         if "pass" in deeds:
             return
         actor.snapshot_nr = number
-        actor.names = list(names)
+        for name in names:
+            self._take_up(name)
         if actor.passed_over:
             actor.first_expected = number + 1
 
@@ -560,20 +632,21 @@ class _Play:
         self._recovered()
 
     def _recover_event(self, event: PersistentRepr) -> None:
-        actor = self.actor
         name = name_of(event.payload)
-        actor.names.append(name)
-        self._replayed.append(f"{REPLAYED}{quoted(name)} {event.sequence_nr}")
-        for act in actor.start.reaction(name):
-            if act.deed == "raise":
-                raise _Stop(f" at {quoted(name)}")
-            self._replayed.append("refused" if act.deed != "note" else quoted(act.names[0]))
+        for _ in range(times_read(name)):
+            self._take_up(name)
+            self._replayed.append(f"{REPLAYED}{quoted(name)} {event.sequence_nr}")
+            for act in self.actor.start.reaction(name):
+                if act.deed == "raise":
+                    raise _Stop(f" at {quoted(name)}")
+                self._replayed.append("refused" if act.deed != "note" else quoted(act.names[0]))
 
     def _recovered(self) -> None:
         actor = self.actor
         actor.phase = "alive"
         actor.number = actor.last = max(actor.highest, actor.snapshot_nr)
         self.notes += self._replayed_so_far()
+        self._send_again()
         self._command = Command()
         self._perform_all(actor.start.reaction("completed"), "completed")
 
@@ -609,7 +682,7 @@ def _writes(batch: Sequence[Pending]) -> list[list[Pending]]:
     """The AtomicWrites of a call, as the events of each."""
     groups: dict[int, list[Pending]] = {}
     for one in batch:
-        if one.number:
+        if one.number and one.answer == "stored":
             groups.setdefault(one.group, []).append(one)
     return list(groups.values())
 

@@ -337,7 +337,7 @@ def ids_of(operation: AnyOperation) -> tuple[str, ...]:
         return tuple(batch.persistence_id for batch in operation.batches)
     if isinstance(operation, Query):
         return (operation.persistence_id,) if operation.by_persistence_id else ()
-    return () if isinstance(operation, Take | Close | Reopen | Clock | Cancel) else (operation.persistence_id,)
+    return () if isinstance(operation, Take | Close | Reopen | Clock | Cancel | Wait) else (operation.persistence_id,)
 
 
 def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
@@ -345,6 +345,6 @@ def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperati
     if isinstance(operation, Write):
         batches = operation.batches
         return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
-    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel):
+    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel | Wait):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

@@ -181,7 +181,7 @@ class _Blocks:
     def _check(self, place: str, steps: Sequence[Step]) -> None:
         clients = {step.client for step in steps}
         for step in steps:
-            if isinstance(step.operation, Reopen | Clock):
+            if isinstance(step.operation, (Reopen, Clock, *ACTOR_OPERATIONS)):
                 raise ScenarioError(place, f"no '{step.operation.kind}' in a block, where calls overlap", "one")
             if isinstance(step.operation, Cancel) and step.operation.client not in clients - {step.client}:
                 raise ScenarioError(
@@ -239,6 +239,8 @@ def _step(cursor: Cursor) -> Step:
         client = cursor.take(f"{CLIENT}:", "a client").removesuffix(":")
     word = cursor.one_of(tuple(_OPERATIONS))
     operation = _OPERATIONS[word](cursor)
+    if client and isinstance(operation, ACTOR_OPERATIONS):
+        raise ScenarioError(cursor.place, f"no client before '{operation.kind}', since actors belong to none", client)
     expected: tuple[str, ...] = ()
     if cursor.accept("->"):
         expected = tuple(_expectation(operation, part.strip(), cursor) for part in _alternatives(cursor.rest()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +18,9 @@ from perdure import (
     ActorRef,
     ActorRuntime,
     ActorSystem,
+    AtLeastOnceDelivery,
     BreakerSettings,
+    DeadLetter,
     DeleteMessagesFailure,
     DeleteMessagesSuccess,
     DeleteSnapshotFailure,
@@ -26,17 +28,21 @@ from perdure import (
     DeleteSnapshotsSuccess,
     DeleteSnapshotSuccess,
     Directive,
+    DiscardToDeadLetters,
+    EventAdapters,
     Payload,
     PersistenceSettings,
     PersistentActor,
     Recovery,
     RecoveryCompleted,
+    ReplyToSender,
     SaveSnapshotFailure,
     SaveSnapshotSuccess,
     SnapshotOffer,
     SnapshotSelectionCriteria,
     Storage,
     SupervisorStrategy,
+    ThrowOverflow,
 )
 
 from .actor_operations import (
@@ -52,7 +58,18 @@ from .actor_operations import (
     Wait,
 )
 from .leaping import LeapingLoop, until_idle
-from .model_actors import event_of, name_of, names_of, shown_snapshot, snapshot_of
+from .model_actors import (
+    CONFIRM,
+    FULL,
+    SEND,
+    event_of,
+    is_unfit,
+    name_of,
+    names_of,
+    shown_snapshot,
+    snapshot_of,
+    times_read,
+)
 from .operation import quoted
 from .outcomes import REPLAYED, Notes
 from .program import Step
@@ -62,6 +79,7 @@ CALL_LIMIT_S = 10.0
 RECOVERY_LIMIT_S = 30.0
 LEAP_S = 5.0
 LEAPS = 10
+REDELIVERY_S = 30.0
 CALLS_MAX = 2_000
 """How many calls an actor may need to come to rest after one step."""
 
@@ -97,21 +115,24 @@ class Part(PersistentActor):
         start = player.start
         self._player = player
         self._names: list[str] = []
-        self._replayed: list[str] = []
-        self._place = (0, 0)
         self.persistence_id = player.persistence_id
         self.recovery = _recovery(start)
         self.snapshot_is_optional = start.optional_snapshot
+        self.internal_stash_capacity = start.capacity
+        self.stash_overflow_strategy = _STRATEGIES[start.overflow]  # type: ignore[misc]  # of one instance
+        player.recovers()
 
     # -- commands
 
     def receive_command(self, message: object) -> object:
         if isinstance(message, Said):
-            self._place = message.place
-            self._perform_all(message.acts, message)
-        else:
-            self._player.note(_told(message))
+            return self._maybe_later(lambda: self._perform_all(message.acts, message))
+        self._player.note(_told(message))
         return None
+
+    def _maybe_later(self, work: Callable[[], object]) -> object:
+        """At once, or in a coroutine that others may interrupt."""
+        return _later(work) if self._player.start.coroutines else work()
 
     def _quiet(self, word: str, message: object) -> None:
         self._player.note(word if isinstance(message, Said) else _told(message))
@@ -159,15 +180,30 @@ class Part(PersistentActor):
 
     def _persist(self, act: Act, said: Said | None) -> None:
         def handle(event: str) -> None:
-            self._names.append(event)
             self._note(f"{quoted(event)} {self.last_sequence_nr}", said)
+            self._take_up(event)
             self._perform_all(act.handler, said)
 
-        if not act.deed.startswith("persist_all"):
-            getattr(self, act.deed)(act.names[0], handle)
-            return
+        def handler(event: str) -> object:
+            return self._maybe_later(lambda: handle(event))
+
         complete = (lambda: self._note(quoted(act.then), said)) if act.then else None
-        getattr(self, act.deed)(list(act.names), handle, complete)
+        match act.deed:
+            case "persist" | "persist_async":
+                getattr(self, act.deed)(act.names[0], handler)
+            case "persist_broken":
+                self.persist_all(_breaking(act.names), handler, complete)
+            case _:
+                getattr(self, act.deed)(list(act.names), handler, complete)
+
+    def _take_up(self, event: str) -> None:
+        """The event becomes part of the state, and what it says is delivered or confirmed."""
+        self._names.append(event)
+        if isinstance(self, AtLeastOnceDelivery):
+            if event.startswith(SEND):
+                self.deliver("nobody", lambda delivery_id: f"{quoted(event)} {delivery_id}")
+            elif event.startswith(CONFIRM):
+                self.confirm_delivery(int(event.removeprefix(CONFIRM)))
 
     def _note(self, note: str, said: Said | None) -> None:
         """Note what comes of a command, and whether its sender is still there."""
@@ -181,25 +217,25 @@ class Part(PersistentActor):
             case SnapshotOffer(metadata, snapshot):
                 return self._offered(metadata.sequence_nr, snapshot, message)
             case RecoveryCompleted():
-                for note in (*self._replayed, "completed"):
-                    self._player.note(note)
-                self._replayed = []
+                self._player.recovered()
+                self._player.note("completed")
                 self._perform_all(self._player.start.reaction("completed"), None)
             case str():
-                self._names.append(message)
-                self._replayed.append(f"{REPLAYED}{quoted(message)} {self.last_sequence_nr}")
+                self._take_up(message)
+                self._player.note(f"{REPLAYED}{quoted(message)} {self.last_sequence_nr}")
                 self._react(self._player.start.reaction(message))
         return None
 
     def _offered(self, number: int, snapshot: object, message: object) -> object:
         names = [snapshot] if isinstance(snapshot, str) else cast("list[str]", snapshot)
-        self._replayed.append(shown_snapshot(number, names))
+        self._player.note(shown_snapshot(number, names))
         deeds = [act.deed for act in self._player.start.reaction("snapshot")]
         if "raise" in deeds:
             raise ActRaised("it was told to raise")
         if "pass" in deeds:
             return self.unhandled(message)
-        self._names = list(names)
+        for name in names:
+            self._take_up(name)
         return None
 
     def _react(self, acts: Sequence[Act]) -> None:
@@ -208,12 +244,12 @@ class Part(PersistentActor):
             if act.deed == "raise":
                 raise ActRaised("it was told to raise")
             if act.deed == "note":
-                self._replayed.append(quoted(act.names[0]))
+                self._player.note(quoted(act.names[0]))
                 continue
             try:
                 self._perform(act, None)
             except RuntimeError:
-                self._replayed.append("refused")
+                self._player.note("refused")
 
     # -- hooks
 
@@ -224,15 +260,62 @@ class Part(PersistentActor):
         self._player.note(f"failed {quoted(str(event))} {sequence_nr}")
 
     def on_recovery_failure(self, error: Exception, event: object | None) -> None:
-        where = (
-            "" if event is None else " at snapshot" if isinstance(event, SnapshotOffer) else f" at {quoted(str(event))}"
-        )
-        self._player.note(f"recovery failed{where}")
+        self._player.recovered(whole=False)
+        where = "snapshot" if isinstance(event, SnapshotOffer) else quoted(str(event))
+        self._player.note("recovery failed" if event is None else f"recovery failed at {where}")
 
 
-def part_of(base: type[PersistentActor]) -> type[Part]:
-    """The same part, played by another runtime."""
-    return type("Part", (Part, base), {}) if base is not PersistentActor else Part
+class _Deliveries:
+    """How an actor delivers here: again after a while, and without warnings."""
+
+    redeliver_interval_s = REDELIVERY_S
+    warn_after_attempts = CALLS_MAX
+
+
+def part_of(runtime: ActorRuntime, start: StartActor) -> type[Part]:
+    """The same part, played by the runtime under test."""
+    if start.delivers:
+        return type("Part", (Part, _Deliveries, runtime.at_least_once), {})
+    return type("Part", (Part, runtime.persistent_actor), {})
+
+
+async def _later(work: Callable[[], object]) -> None:
+    await asyncio.sleep(0)
+    work()
+
+
+def _breaking(names: Iterable[str]) -> Iterator[str]:
+    yield from names
+    raise ActRaised("the events were made to raise")
+
+
+_STRATEGIES = {"fails": ThrowOverflow(), "drops": DiscardToDeadLetters(), "replies": ReplyToSender(FULL)}
+
+
+class _Adapter:
+    """An event adapter that raises for some events, and makes none or two of others."""
+
+    def manifest(self, event: object) -> str:
+        return ""
+
+    def to_journal(self, event: object) -> object:
+        if is_unfit(str(event)):
+            raise ValueError(f"{event} was made unfit")
+        return event
+
+    def from_journal(self, event: object, manifest: str) -> Iterable[object]:
+        return [event] * times_read(str(event))
+
+
+class _Teller(ActorRef):
+    """Who tells a command; what it is answered, the player notes."""
+
+    def __init__(self, path: str, player: Player) -> None:
+        super().__init__(path)
+        self._player = player
+
+    def tell(self, message: object, sender: ActorRef | None = None) -> None:
+        self._player.answered(str(message))
 
 
 def _recovery(start: StartActor) -> Recovery:
@@ -289,9 +372,21 @@ class Player:
         self._system: ActorSystem | None = None
         self._ref: ActorRef | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._of_recovery: list[str] | None = None
 
     def note(self, text: str) -> None:
+        (self._notes if self._of_recovery is None else self._of_recovery).append(text)
+
+    def answered(self, text: str) -> None:
         self._notes.append(text)
+
+    def recovers(self) -> None:
+        """What is noted from now on counts only if the recovery becomes whole."""
+        self._of_recovery = []
+
+    def recovered(self, whole: bool = True) -> None:
+        noted, self._of_recovery = self._of_recovery or [], None
+        self._notes += noted if whole else []
 
     async def play(self, operation: AnyActorOperation, number: int, storage: Storage) -> Notes:
         """Do as a step says, and return what was noted until everything rests."""
@@ -310,8 +405,6 @@ class Player:
             case Release():
                 if self._wings is not None:
                     self._wings.release()
-            case Wait():
-                await self._time_out()
         await self._settle()
         return Notes(self._noted())
 
@@ -324,8 +417,9 @@ class Player:
         if self._system is None:
             self._wings = Wings(storage, self._troubles)
             self._system = self._new_system(self._wings)
+            self._system.on_dead_letter(self._undelivered)
             await self._system.__aenter__()
-        part = part_of(self._runtime.persistent_actor)
+        part = part_of(self._runtime, start)
         self._ref = self._system.spawn(lambda: part(self))
         self._in_background(self._until_stopped(self._system, self._ref))
 
@@ -334,6 +428,7 @@ class Player:
         return self._runtime.system(
             wings.storage,
             serialization=cast("Any", Names()),
+            event_adapters=EventAdapters({str: _Adapter()}),
             settings=PersistenceSettings(
                 journal_breaker=breaker,
                 snapshot_breaker=breaker,
@@ -344,6 +439,11 @@ class Player:
             new_writer_uuid=self._new_writer_uuid,
         )
 
+    def _undelivered(self, letter: DeadLetter) -> None:
+        """Deliveries go to nobody: so each is heard of at once."""
+        if isinstance(letter.message, str):
+            self.note(f"sent {letter.message}")
+
     def _new_writer_uuid(self) -> str:
         self._incarnations += 1
         return f"{self.persistence_id}#{self._incarnations}"
@@ -352,13 +452,14 @@ class Player:
         await system.stopped(ref)
         if self._ref is ref:
             self._ref = None
+            self.recovered(whole=False)
             self.note("stopped")
 
     def _tell(self, operation: Tell, number: int) -> None:
         if self._ref is None:
             return
         for place, acts in enumerate(operation.commands):
-            sender = ActorRef(f"teller/{number}.{place}")
+            sender = _Teller(f"teller/{number}.{place}", self)
             self._ref.tell(Said(acts, (number, place), sender), sender)
 
     async def crash(self) -> None:
@@ -374,12 +475,11 @@ class Player:
             task.cancel()
         self._notes = list(noted)
 
-    async def _time_out(self) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, LeapingLoop)
-        for _ in range(LEAPS):
-            loop.leap(LEAP_S)
-            await until_idle()
+    async def rest(self) -> list[str]:
+        """What was noted until everything rests; how often something was sent again meanwhile is left open."""
+        await self._settle()
+        noted = self._noted()
+        return [note for at, note in enumerate(noted) if not note.startswith("sent ") or note not in noted[:at]]
 
     async def _settle(self) -> None:
         """Let calls through one at a time, each when the actor can do nothing more without it."""
@@ -409,17 +509,27 @@ class Troupe:
 
     def __init__(self, runtime: ActorRuntime | None) -> None:
         self._runtime = runtime or ActorRuntime()
-        self._players: dict[tuple[str, str], Player] = {}
+        self._players: dict[str, Player] = {}
 
     def __bool__(self) -> bool:
         return bool(self._players)
 
     async def play(self, step: Step, number: int, storage: Storage) -> Notes:
         operation = cast("AnyActorOperation", step.operation)
-        key = step.namespace, operation.persistence_id
-        if key not in self._players:
-            self._players[key] = Player(operation.persistence_id, self._runtime)
-        return await self._players[key].play(operation, number, storage)
+        if isinstance(operation, Wait):
+            return await self._wait()
+        owner = operation.persistence_id
+        if owner not in self._players:
+            self._players[owner] = Player(owner, self._runtime)
+        return await self._players[owner].play(operation, number, storage)
+
+    async def _wait(self) -> Notes:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, LeapingLoop)
+        for _ in range(LEAPS):
+            loop.leap(LEAP_S)
+            await until_idle()
+        return Notes(tuple([note for player in self._players.values() for note in await player.rest()]))
 
     async def crash_all(self) -> None:
         """Take every actor away, before its storage is closed below it."""
