@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from perdure import PersistentActor, Recovery, WriteRejected
 from perdure._events import AtomicWrite
+from perdure.actors import ActorRef
+from perdure.persistent._persistent_actor import Handler
 from perdure.persistent._port import Answers
 from perdure.persistent._writer import Invocation, Writer
 
@@ -215,6 +218,23 @@ class HandlesWhatWasRejected(PersistentActor):
 
 
 @family.animal(
+    bug="SEEN-135d",
+    system="Akka.NET (adapters are applied while the journal lists the events)",
+    source="https://github.com/akkadotnet/akka.net/blob/dev/src/core/Akka.Persistence/Journal/AsyncWriteJournal.cs",
+    cause="what an event adapter raises is taken for a failure of the write",
+    killed_by="J-26",
+)
+class AdapterErrorIsAFailure(PersistentActor):
+    """One event that cannot be adapted stops an actor whose storage is well."""
+
+    def _persist_one(self, operation: str, event: Any, handler: Handler[Any] | None, stashing: bool) -> None:
+        super()._persist_one(operation, event, handler, stashing)
+        newest = self._writer._gathered[-1]
+        if isinstance(newest.outcome, WriteRejected):
+            newest.outcome = RuntimeError(newest.outcome.reason)
+
+
+@family.animal(
     bug="SEEN-135c",
     system="none reported: holes avoided (krasserm/akka-persistence-cassandra gave up rejections for it)",
     source="https://github.com/krasserm/akka-persistence-cassandra/pull/134",
@@ -316,3 +336,31 @@ class RestartForgetsTheStash(PersistentActor):
     def pre_restart(self, error: BaseException, message: object) -> object:
         self._cell.stashed.clear()
         return super().pre_restart(error, message)
+
+
+@family.animal(
+    bug="SEEN-139",
+    system="Akka (typed)",
+    source="https://github.com/akka/akka-core/issues/27381",
+    cause="messages for which there is no room are dropped without a word",
+    killed_by="A-23",
+)
+class OverflowsInSilence(PersistentActor):
+    """No error, no dead letter, no answer."""
+
+    def _overflow(self, message: object, sender: ActorRef | None) -> None:
+        pass
+
+
+@family.animal(
+    bug="SEEN-139b",
+    system="none reported: one strategy where there are three",
+    source="https://github.com/akka/akka-core/pull/30629",
+    cause="the strategy of the actor is not looked at: messages are dead letters whatever it says",
+    killed_by="A-23",
+)
+class OverflowsToDeadLetters(PersistentActor):
+    """The sender who should be told to try again is told nothing."""
+
+    def _overflow(self, message: object, sender: ActorRef | None) -> None:
+        self._cell._dead(message, sender)

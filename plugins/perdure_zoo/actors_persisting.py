@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from perdure import ActorSystem, EventAdapters, PersistentActor
+from perdure import ActorSystem, EventAdapters, PersistentActor, Storage
+from perdure._event_adapters import NO_ADAPTERS, AdaptedEvent
+from perdure.actors._cell import Cell
 from perdure.persistent._persistent_actor import Handler
 from perdure.persistent._writer import Invocation, Writer
 
 from ._troupe import ActorFamily
 
 family = ActorFamily()
+
+
+@family.animal(
+    bug="SEEN-116",
+    system="Akka",
+    source="https://github.com/akka/akka-core/pull/24239",
+    cause="an empty persistence id is made up for instead of refused",
+    killed_by="A-01",
+)
+class EmptyIdBecomesAName(PersistentActor):
+    """Two actors without an id are of one class, and so one stream of events."""
+
+    def _attach(self, cell: Cell) -> None:
+        self.persistence_id = self.persistence_id or "PersistentActor"
+        super()._attach(cell)
 
 
 @family.animal(
@@ -293,22 +310,53 @@ class CompletesBeforeItsHandlers(PersistentActor):
             on_complete()
 
 
-class _Colours:
-    """The event adapter of an application: events that are colours are stored under another name."""
+@family.animal(
+    bug="SEEN-128",
+    system="Akka.NET (Eventsourced.PersistAll)",
+    source="https://github.com/akkadotnet/akka.net/blob/dev/src/core/Akka.Persistence/Eventsourced.cs",
+    cause="events are counted while they are listed, and one of them raises",
+    killed_by="A-41",
+)
+class CountsEventsAsItListsThem(PersistentActor):
+    """After a resume the actor waits for handlers of events that were never written."""
 
-    def manifest(self, event: str) -> str:
-        return ""
+    def persist_all(
+        self,
+        events: Iterable[Any],
+        handler: Handler[Any] | None = None,
+        on_complete: Callable[[], object] | None = None,
+    ) -> None:
+        listed = list(self._counted(events))
+        self._stashing -= len(listed)
+        super().persist_all(listed, handler, on_complete)
 
-    def to_journal(self, event: str) -> str:
-        return f"colour {event}" if event in ("green", "black", "blue") else event
+    def _counted(self, events: Iterable[Any]) -> Iterator[Any]:
+        for event in events:
+            self._stashing += 1
+            yield event
 
-    def from_journal(self, event: str, manifest: str) -> Iterable[str]:
-        return (event.removeprefix("colour "),)
+
+COLOURS = ("green", "black", "blue")
 
 
-class _AdaptingSystem(ActorSystem):
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, event_adapters=EventAdapters({str: _Colours()}), **settings)
+class _Colours(EventAdapters):
+    """The event adapter of an application, behind others: events that are colours are stored under another name."""
+
+    def __init__(self, others: EventAdapters) -> None:
+        self._others = others
+
+    def to_journal(self, event: object) -> AdaptedEvent:
+        adapted = self._others.to_journal(event)
+        return adapted._replace(event=f"colour {event}") if event in COLOURS else adapted
+
+    def from_journal(self, event: object, manifest: str) -> Sequence[object]:
+        return self._others.from_journal(str(event).removeprefix("colour "), manifest)
+
+
+class _Adapting(ActorSystem):
+    def __init__(self, storage: Storage | None = None, **settings: Any) -> None:
+        others = settings.pop("event_adapters", None) or NO_ADAPTERS
+        super().__init__(storage, event_adapters=_Colours(others), **settings)
 
 
 @family.animal(
@@ -317,7 +365,7 @@ class _AdaptingSystem(ActorSystem):
     source="https://github.com/akkadotnet/akka.net/pull/2951",
     cause="the handler is given the event as the journal has it",
     killed_by="A-04",
-    system_type=_AdaptingSystem,
+    system_type=_Adapting,
 )
 class HandlesWhatIsStored(PersistentActor):
     """With an event adapter the handler gets what only the journal should know; a recovery gets the event."""

@@ -1,21 +1,16 @@
-"""Actors that recover something else than they persisted: too much, too little, in another order, or for ever."""
+"""Actors that recover something else than they persisted: too little, in another order, for ever, or beside others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
-from perdure import (
-    PersistentActor,
-    PersistentRepr,
-    RecoveryCompleted,
-    SnapshotMetadata,
-    SnapshotSelectionCriteria,
-)
-from perdure.actors._actor import UNHANDLED, resolve
+from perdure import PersistentActor, PersistentRepr, RecoveryCompleted
+from perdure.actors._actor import resolve
+from perdure.persistent._payloads import Codec
 from perdure.persistent._persistent_actor import Handler
 from perdure.persistent._port import JournalPort, Lane
 from perdure.persistent._recovery import HandlerFailed, Recoverer
@@ -70,6 +65,26 @@ class LastEventIsLate(Recoverer):
         if self._late is not None:
             asyncio.get_running_loop().call_soon(super()._recover_event, self._late)
         return highest
+
+
+@family.animal(
+    bug="SEEN-140c",
+    system="Akka.Persistence.Sql (EventsByPersistenceId)",
+    source="https://github.com/akkadotnet/Akka.Persistence.Sql/blob/dev/src/Akka.Persistence.Sql/Query/SqlReadJournal.cs",
+    cause="of what an event adapter makes of a stored event, the first is taken",
+    killed_by="J-63",
+)
+class TakesTheFirstOfSeveral(Recoverer):
+    """An event that was split is recovered by half."""
+
+    async def run(self, own: Lane) -> int:
+        self._codec = _First(self._codec.serialization, self._codec.adapters)
+        return await super().run(own)
+
+
+class _First(Codec):
+    def decode(self, event: PersistentRepr) -> Iterable[object]:
+        return list(super().decode(event))[:1]
 
 
 @family.animal(
@@ -176,7 +191,7 @@ class _Hasty:
         return None
 
 
-# ----------------------------------------------------------------------------------------------------- time and permits
+# -------------------------------------------------------------------------------------------------------------- time
 
 
 @family.animal(
@@ -192,150 +207,6 @@ class RecoversForEver(Recoverer):
     async def run(self, own: Lane) -> int:
         self._settings = msgspec.structs.replace(self._settings, recovery_event_timeout_s=1e9)
         return await super().run(own)
-
-
-# ---------------------------------------------------------------------------------------------------------- snapshots
-
-
-@family.animal(
-    bug="BUG-146",
-    system="Proto.Actor .NET",
-    source="https://github.com/asynkron/protoactor-dotnet/pull/221",
-    cause="events are replayed from the number of the snapshot, not from the one behind it",
-    killed_by="A-25",
-)
-class ReplaysFromTheSnapshot(Recoverer):
-    """The event that the snapshot ends with is applied twice."""
-
-    async def _replay(self, first: int, last: int) -> None:
-        await super()._replay(max(first - 1, 1), last)
-
-
-@family.animal(
-    bug="BUG-148",
-    system="looplab/eventhorizon, node-eventstore",
-    source="https://github.com/looplab/eventhorizon/issues/414",
-    cause="the number goes on from the events behind the snapshot, of which there are none",
-    killed_by="A-27",
-)
-class ForgetsTheNumberOfTheSnapshot(Recoverer):
-    """The next event gets a number that is taken: a conflict, or an event written over."""
-
-    async def _recover_snapshot(self) -> int:
-        self._snapshot_nr = await super()._recover_snapshot()
-        return self._snapshot_nr
-
-    async def run(self, own: Lane) -> int:
-        highest = await super().run(own)
-        return highest if highest > self._snapshot_nr else 0
-
-
-@family.animal(
-    bug="BUG-161",
-    system="Akka",
-    source="https://github.com/akka/akka-core/issues/23469",
-    cause="recovery goes on behind a snapshot that the actor did not take",
-    killed_by="A-25",
-)
-class RefusedSnapshotCounts(Recoverer):
-    """The state lacks everything from before the snapshot."""
-
-    async def _call_handler(self, message: object) -> object:
-        result = await super()._call_handler(message)
-        return None if result is UNHANDLED else result
-
-
-@family.animal(
-    bug="SEEN-145",
-    system="none reported: the bounds of a recovery used for the events alone",
-    source="https://github.com/akka/akka-core/blob/main/akka-persistence/src/main/scala/akka/persistence/snapshot/SnapshotStore.scala",
-    cause="a snapshot above the upper bound of the recovery is offered",
-    killed_by="A-34",
-)
-class OfferIsNotLimited(Recoverer):
-    """Whoever wants the state of some time ago gets that of today."""
-
-    def _criteria(self) -> SnapshotSelectionCriteria | None:
-        limited = super()._criteria()
-        return limited and self._recovery.from_snapshot
-
-
-@family.animal(
-    bug="SEEN-146",
-    system="none reported: one loop for loading and for giving up",
-    source="https://github.com/akka/akka-core/issues/15212",
-    cause="no older snapshot is tried when the newest cannot be read",
-    killed_by="A-26",
-)
-class TriesOneSnapshot(Recoverer):
-    """One damaged snapshot, and an actor with three good ones does not start."""
-
-    async def _load(self, criteria: SnapshotSelectionCriteria) -> tuple[SnapshotMetadata, object] | None:
-        self._settings = msgspec.structs.replace(self._settings, snapshot_load_attempts_max=1)
-        return await super()._load(criteria)
-
-
-@family.animal(
-    bug="SEEN-146b",
-    system="Akka (snapshot-is-optional with deleted events)",
-    source="https://github.com/akka/akka-core/issues/21842",
-    cause="the events that are left are taken for all events",
-    killed_by="A-26",
-)
-class RecoversFromWhatIsLeft(Recoverer):
-    """The snapshot cannot be read, its events are deleted, and the actor starts with the few that came later."""
-
-    def _refuse_missing(self, event: PersistentRepr) -> None:
-        self._first_expected = None
-
-
-@family.animal(
-    bug="SEEN-147",
-    system="none reported: no recovery taken for no history",
-    source="https://github.com/akka/akka-core/blob/main/akka-persistence/src/test/scala/akka/persistence/OptimizedRecoverySpec.scala",
-    cause="without recovery the numbers begin at 1",
-    killed_by="A-28",
-)
-class NoRecoveryBeginsAtOne(Recoverer):
-    """The first event that is persisted gets a number that is taken."""
-
-    async def run(self, own: Lane) -> int:
-        highest = await super().run(own)
-        return highest if self._recovery.to_sequence_nr else 0
-
-
-@family.animal(
-    bug="SEEN-147b",
-    system="none reported: the last event replayed taken for the last one stored",
-    source="https://github.com/akka/akka-core/pull/17839",
-    cause="the numbers go on from the upper bound of the recovery",
-    killed_by="A-35 J-53",
-)
-class NumbersGoOnFromTheBound(Recoverer):
-    """The next event gets a number that is taken."""
-
-    async def run(self, own: Lane) -> int:
-        highest = await super().run(own)
-        bound = self._recovery.to_sequence_nr
-        return min(highest, bound) if bound else highest
-
-
-@family.animal(
-    bug="SEEN-149",
-    system="none reported: the number that the actor counts with",
-    source="https://github.com/akka/akka-core/issues/17585",
-    cause="a snapshot has the number of the last event under way",
-    killed_by="A-33",
-)
-class SnapshotCountsWhatIsUnderWay(PersistentActor):
-    """Recovery begins behind events that the snapshot does not have."""
-
-    def save_snapshot(self, snapshot: object) -> None:
-        handled, self._last_sequence_nr = self._last_sequence_nr, self._sequence_nr
-        try:
-            super().save_snapshot(snapshot)
-        finally:
-            self._last_sequence_nr = handled
 
 
 # ----------------------------------------------------------------------------------------- writers and deletions
