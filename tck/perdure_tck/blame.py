@@ -35,7 +35,7 @@ from .operations import (
     Take,
     Write,
 )
-from .outcomes import Answers, AnyOutcome, Conflict, Invalid, Loaded, Malformed, NoAnswer, Number
+from .outcomes import Answers, AnyOutcome, Conflict, Invalid, Loaded, Malformed, NoAnswer, Notes, Number
 from .program import Program
 from .scene import Scene, conflict_at, conflicts, out_of_order, part_of_a_batch, rejects
 
@@ -53,7 +53,7 @@ def blamed(program: Program, number: int, before: State, page_size: int, pair: t
     scene = _scene(program, number, before, page_size, pair)
     if isinstance(scene.operation, Take):
         return blamed_for_take(scene)
-    if isinstance(scene.operation, ACTOR_OPERATIONS):
+    if isinstance(scene.operation, ACTOR_OPERATIONS) and isinstance(scene.observed, Notes):
         return blamed_for_notes(scene)
     for fits, rule in (*_ANY, *_TABLES.get(type(scene.operation), ())):
         if fits(scene):

@@ -74,6 +74,9 @@ class Actor(msgspec.Struct):
     behaviour: str = ""
     groups: int = 0
     stopping: bool = False
+    held: bool = False
+    """Whether commands wait for what was persisted: as it was after the last command or handler."""
+
     overflowed: bool = False
     deliveries: dict[int, str] = {}
     delivery_id: int = 0
@@ -83,6 +86,9 @@ class Actor(msgspec.Struct):
     attempts: int = 0
     passed_over: bool = False
     first_expected: int = 0
+    replayed: list[str] = []
+    """What a recovery that is under way has noted."""
+
     snapshot_nr: int = 0
     highest: int = 0
     recovery_parked: bool = False
@@ -95,13 +101,14 @@ class Actor(msgspec.Struct):
     def unanswered(self) -> bool:
         return bool(self.urgent or self.gathered or self.under_way)
 
-    @property
-    def held(self) -> bool:
-        """Whether commands wait for what was persisted."""
-        return any(one.stashing for one in (*self.urgent, *self.gathered, *self.under_way))
-
     def copied(self) -> Actor:
-        return copy.deepcopy(self)
+        """The same, so that nothing of it changes with the copy. `copy.deepcopy` takes twenty times as long."""
+        one = copy.copy(self)
+        for name in _MUTABLE:
+            setattr(one, name, getattr(self, name).copy())
+        one.lanes = [Lane(list(lane.calls), lane.parked) for lane in self.lanes]
+        one.calls = [copy.copy(call) for call in self.calls]
+        return one
 
     def forget(self) -> None:
         """All that an instance holds is gone."""
@@ -109,5 +116,19 @@ class Actor(msgspec.Struct):
         self.write_parked = self.recovery_parked = False
         self.behaviour = ""
         self.names = []
-        self.overflowed = False
+        self.overflowed = self.held = False
         self.deliveries, self.delivery_id = {}, 0
+
+
+_MUTABLE = (
+    "names",
+    "urgent",
+    "gathered",
+    "under_way",
+    "mailbox",
+    "stashed",
+    "once_stashed",
+    "troubles",
+    "replayed",
+    "deliveries",
+)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from perdure import Backend, Claims
 
-from . import overlap_generation
+from . import actor_generation, overlap_generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
@@ -40,6 +40,9 @@ OVERLAPPING_SHARE = 10
 
 ON_REAL_LOOP_SHARE = 4
 """Of those every fourth, where a backend cannot run on a simulated event loop: there each takes ten times as long."""
+
+ACTORS_SHARE = 26
+"""For every so many of them, one more with actors: each takes as long as ten others."""
 
 SEED = 2026
 
@@ -133,6 +136,7 @@ def conduct(
             with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
                 _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
                 _gather_overlapping(examiner, request, evidence, progress)
+                _gather_actors(examiner, request, evidence, progress)
                 for finding in lanes.findings():
                     evidence.findings[finding.program] = finding
                     evidence.generated += 1
@@ -245,6 +249,20 @@ def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidenc
     for finding in examiner.examine_all(asked.values(), _enough, tell):
         evidence.findings[finding.program] = finding
         evidence.generated += 1
+
+
+def _gather_actors(examiner: Examiner, request: Request, evidence: _Evidence, progress: Progress) -> None:
+    """Generated programs of actors, until enough deviated."""
+    count = 0 if request.rules or not evidence.offers.journal else request.generated // ACTORS_SHARE
+    found: list[Finding] = []
+    for number, program in enumerate(actor_generation.programs(SEED, count), 1):
+        progress(number, count, program.name)
+        asked = actor_generation.within(program, examiner.claims, evidence.offers.snapshots)
+        found.append(examiner.examine(asked))
+        evidence.findings[program.name] = found[-1]
+        evidence.generated += 1
+        if _enough(found):
+            return
 
 
 def _enough(findings: Sequence[Finding]) -> bool:

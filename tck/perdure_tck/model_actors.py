@@ -161,7 +161,6 @@ class _Play:
     def __init__(self, actor: Actor, state: State, claims: Claims, stores: Stores) -> None:
         self.actor, self.state, self.claims, self._stores = actor, state, claims, stores
         self.notes: list[str] = []
-        self._replayed: list[str] = []
         self._command = Command()
 
     def begin(self, operation: AnyActorOperation, number: int) -> None:
@@ -191,15 +190,17 @@ class _Play:
                 self._time_out()
 
     def _enqueue(self, command: Command) -> None:
+        """Into the mailbox, if there is room; only what waits takes room."""
         actor = self.actor
+        if actor.phase == "absent":
+            return
         most = actor.start.capacity
-        waits = actor.held or actor.phase != "alive"
-        if most is not None and waits and len(actor.mailbox) >= most and actor.phase != "absent":
-            actor.overflowed = actor.overflowed or actor.start.overflow == "fails"
-            if actor.start.overflow == "replies":
-                self.notes.append(FULL)
-        elif actor.phase != "absent":
+        if most is None or len(actor.mailbox) < most or not (actor.held or actor.phase != "alive"):
             actor.mailbox.append(command)
+            return
+        actor.overflowed = actor.overflowed or actor.start.overflow == "fails"
+        if actor.start.overflow == "replies" and not command.note:
+            self.notes.append(FULL)
 
     def _incarnate(self) -> None:
         actor = self.actor
@@ -208,7 +209,7 @@ class _Play:
         actor.number = actor.last = actor.attempts = actor.first_expected = actor.snapshot_nr = 0
         actor.passed_over = False
         actor.criteria = _wanted(actor.start)
-        self._replayed = []
+        self.actor.replayed = []
 
     def _stop(self) -> None:
         actor = self.actor
@@ -366,6 +367,7 @@ class _Play:
     def _after(self) -> None:
         """Send what has gathered, unless a write is under way."""
         actor = self.actor
+        actor.held = any(one.stashing for one in (*actor.urgent, *actor.gathered, *actor.under_way))
         if actor.under_way or not actor.gathered:
             return
         actor.under_way, actor.gathered = actor.gathered, []
@@ -453,7 +455,7 @@ class _Play:
         actor = self.actor
         number = actor.last if act.deed == "delete" and act.number == MAX_SEQUENCE_NR else act.number
         if act.deed == "delete" and number > actor.last:
-            actor.mailbox.append(Command((), f"delete failed {number}"))
+            self._enqueue(Command((), f"delete failed {number}"))
         else:
             actor.calls.append(StoreCall(act.deed, number))  # type: ignore[arg-type]  # a deletion is a target
 
@@ -539,8 +541,8 @@ class _Play:
 
     def _told(self, call: StoreCall, well: bool) -> None:
         done, failed = _WORDS[call.target]
-        if not call.deaf and self.actor.phase != "absent":
-            self.actor.mailbox.append(Command((), f"{done if well else failed} {call.number}"))
+        if not call.deaf:
+            self._enqueue(Command((), f"{done if well else failed} {call.number}"))
 
     # -- recovery
 
@@ -593,7 +595,7 @@ class _Play:
         actor = self.actor
         number, names = selected.metadata.sequence_nr, names_of(selected.snapshot)
         deeds = [act.deed for act in actor.start.reaction("snapshot")]
-        self._replayed.append(shown_snapshot(number, names))
+        self.actor.replayed.append(shown_snapshot(number, names))
         if "raise" in deeds:
             raise _Stop(" at snapshot")
         if "pass" in deeds:
@@ -635,11 +637,11 @@ class _Play:
         name = name_of(event.payload)
         for _ in range(times_read(name)):
             self._take_up(name)
-            self._replayed.append(f"{REPLAYED}{quoted(name)} {event.sequence_nr}")
+            self.actor.replayed.append(f"{REPLAYED}{quoted(name)} {event.sequence_nr}")
             for act in self.actor.start.reaction(name):
                 if act.deed == "raise":
                     raise _Stop(f" at {quoted(name)}")
-                self._replayed.append("refused" if act.deed != "note" else quoted(act.names[0]))
+                self.actor.replayed.append("refused" if act.deed != "note" else quoted(act.names[0]))
 
     def _recovered(self) -> None:
         actor = self.actor
@@ -651,11 +653,11 @@ class _Play:
         self._perform_all(actor.start.reaction("completed"), "completed")
 
     def _replayed_so_far(self) -> list[str]:
-        found, self._replayed = self._replayed, []
+        found, self.actor.replayed = self.actor.replayed, []
         return found
 
     def _recovery_failed(self, where: str) -> None:
-        self._replayed = []
+        self.actor.replayed = []
         self.notes.append(f"recovery failed{where}")
         self._stop()
 

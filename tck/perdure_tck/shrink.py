@@ -14,6 +14,7 @@ import msgspec
 from perdure import MAX_SEQUENCE_NR
 
 from .operations import (
+    ACTOR_OPERATIONS,
     AnyOperation,
     Batch,
     Bounds,
@@ -31,6 +32,7 @@ from .operations import (
     renamed,
 )
 from .program import Program, Step, without_loose_ends
+from .shrink_actors import smaller_operations
 
 TRIES_MAX = 300
 PLAIN_IDS = ("p", "q", "r", "s")
@@ -148,6 +150,9 @@ def _plainer(program: Program) -> Iterator[Program]:
 
 
 def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
+    if isinstance(operation, ACTOR_OPERATIONS):
+        yield from smaller_operations(operation)
+        return
     match operation:
         case Write(batches=batches):
             for place, batch in enumerate(batches):

@@ -92,7 +92,7 @@ def test_a_judged_rule_conforms_on_the_backend_in_memory(one: Rule, run_of_memor
 
 
 def test_every_number_of_the_edition_is_listed_once() -> None:
-    numbers = {"D": range(1, 17), "J": range(1, 86), "S": range(1, 41)}
+    numbers = {"A": range(1, 42), "D": range(1, 17), "J": range(1, 86), "S": range(1, 41)}
     missing = {f"{letter}-{number:02}" for letter, known in numbers.items() for number in known} - all_rules().keys()
     assert missing == UNUSED_NUMBERS
     assert list(all_rules()) == sorted(all_rules())
@@ -105,7 +105,7 @@ UNUSED_NUMBERS = {"J-37", "J-38", "J-39", "J-67", "J-68", "J-69"}
 def test_every_rule_that_the_contracts_cite_exists() -> None:
     cited = set()
     for path in (ROOT / "persistence").rglob("*.py"):
-        cited |= set(re.findall(r"\b[DJS]-\d\d\b", path.read_text(encoding="utf-8")))
+        cited |= set(re.findall(r"\b[ADJS]-\d\d\b", path.read_text(encoding="utf-8")))
     assert cited
     assert cited <= all_rules().keys()
 

@@ -400,7 +400,7 @@ class PersistentActor(Actor):
         strategy = self.stash_overflow_strategy
         cell = self._cell
         if isinstance(strategy, ReplyToSender):
-            if sender is not None:
+            if sender is not None and sender is not cell.ref:  # what it told itself has no room for an answer either
                 sender.tell(strategy.response, cell.ref)
             return
         cell._dead(message, sender)
