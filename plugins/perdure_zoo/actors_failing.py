@@ -38,7 +38,7 @@ class RestartsWithoutItsEvents(PersistentActor):
 
 @family.animal(
     bug="SEEN-130",
-    system="Akka before 2.3.4",
+    system="Akka",
     source="https://github.com/akka/akka-core/pull/15458",
     cause="answers of the journal are not told apart by the incarnation that asked",
     killed_by="A-13",
@@ -52,7 +52,7 @@ class AnswersForTheDead(PersistentActor):
 
 @family.animal(
     bug="SEEN-131",
-    system="Akka before 2.3.5",
+    system="Akka",
     source="https://github.com/akka/akka-core/pull/15473",
     cause="what has gathered behind a write is forgotten by a restart",
     killed_by="A-20",
@@ -94,7 +94,7 @@ class RaisingSendsNothing(PersistentActor):
 
 @family.animal(
     bug="SEEN-133",
-    system="Akka before 2.4",
+    system="Akka",
     source="https://github.com/akka/akka-core/issues/17573",
     cause="a failed write does not stop the actor",
     killed_by="A-17",
@@ -108,7 +108,7 @@ class GoesOnAfterAFailure(PersistentActor):
 
 @family.animal(
     bug="SEEN-133b",
-    system="Akka before 2.4 (persistAsync)",
+    system="Akka (persistAsync)",
     source="https://github.com/akka/akka-core/issues/16187",
     cause="the actor is not told that a write has failed",
     killed_by="A-17",
@@ -141,7 +141,7 @@ class WritesOnAfterAFailure(Writer):
 
 @family.animal(
     bug="SEEN-134",
-    system="Akka before 2.4",
+    system="Akka",
     source="https://github.com/akka/akka-core/issues/19694",
     cause="a write does not wait for the answer to the one before it",
     killed_by="A-21",
@@ -185,7 +185,7 @@ class _Call:
 
 @family.animal(
     bug="SEEN-135",
-    system="akka-persistence-jdbc before 2.2.25, Akka.NET (a lazy iterator)",
+    system="akka-persistence-jdbc, Akka.NET (a lazy iterator)",
     source="https://github.com/akka/akka-persistence-jdbc/pull/52",
     cause="a rejection is taken for a failure",
     killed_by="A-18",
@@ -215,6 +215,22 @@ class HandlesWhatWasRejected(PersistentActor):
         if isinstance(invocation.outcome, WriteRejected) and invocation.handler is not None:
             return invocation.handler(invocation.event)
         return result
+
+
+@family.animal(
+    bug="SEEN-135e",
+    system="Akka.NET BatchingSqlJournal",
+    source="https://github.com/akkadotnet/akka.net/blob/dev/src/contrib/persistence/Akka.Persistence.Sql.Common/Journal/BatchingSqlJournal.cs",
+    cause="a write with a rejection counts as under way for ever",
+    killed_by="A-18",
+)
+class RejectionLeavesAWriteUnderWay(Writer):
+    """The actor lives, takes commands, and never writes again."""
+
+    def answered(self, answer: Answers | BaseException, overdue: bool = False) -> None:
+        super().answered(answer, overdue)
+        if not isinstance(answer, BaseException) and any(answer):
+            self._unanswered = True
 
 
 @family.animal(
@@ -321,7 +337,7 @@ class UnstashesLastFirst(PersistentActor):
 
 @family.animal(
     bug="SEEN-138c",
-    system="Akka (typed, before 2.5.20), Pekko with a backoff supervisor",
+    system="Akka (typed,), Pekko with a backoff supervisor",
     source="https://github.com/akka/akka-core/issues/25717",
     cause="the stash goes with the instance that had it",
     killed_by="A-22",
@@ -340,8 +356,8 @@ class RestartForgetsTheStash(PersistentActor):
 
 @family.animal(
     bug="SEEN-139",
-    system="Akka (typed)",
-    source="https://github.com/akka/akka-core/issues/27381",
+    system="none reported: a bound without an end that anybody hears of",
+    source="https://github.com/akka/akka-core/pull/19829",
     cause="messages for which there is no room are dropped without a word",
     killed_by="A-23",
 )

@@ -108,7 +108,7 @@ class PersistsAnObjectOnce(PersistentActor):
 
 @family.animal(
     bug="SEEN-121",
-    system="Akka before 2.4.1, Akka.NET (PersistAllAsync)",
+    system="Akka, Akka.NET (PersistAllAsync)",
     source="https://github.com/akka/akka-core/issues/18728",
     cause="a list without events is no case of its own",
     killed_by="A-07",
@@ -176,7 +176,7 @@ class DefersNothing(PersistentActor):
 
 @family.animal(
     bug="SEEN-123b",
-    system="Akka (persist in a Future)",
+    system="none reported: a flush that the next persist causes",
     source="https://github.com/akka/akka-core/issues/21689",
     cause="what is deferred waits for a write also when none is under way",
     killed_by="A-09",
@@ -199,7 +199,7 @@ class DefersUntilTheNextPersist(PersistentActor):
 
 @family.animal(
     bug="SEEN-123c",
-    system="Akka before 2.5.10, Akka.NET (there is deferAsync alone)",
+    system="Akka, Akka.NET (there is deferAsync alone)",
     source="https://github.com/akka/akka-core/pull/24508",
     cause="commands are not held back until what is deferred was called",
     killed_by="A-09",
@@ -213,7 +213,7 @@ class DeferHoldsNothingBack(PersistentActor):
 
 @family.animal(
     bug="SEEN-124",
-    system="Akka before 2.4",
+    system="Akka",
     source="https://github.com/akka/akka-core/pull/17828",
     cause="what a handler persists is handled before what was persisted earlier",
     killed_by="A-10",
@@ -236,7 +236,7 @@ class NestedComesFirst(PersistentActor):
 
 @family.animal(
     bug="SEEN-124b",
-    system="Akka before 2.4",
+    system="Akka",
     source="https://github.com/akka/akka-core/pull/17828",
     cause="persist in the handler of persist_async does not hold commands back",
     killed_by="A-10",

@@ -45,7 +45,7 @@ class WaitingCommandsAreTurnedRound(PersistentActor):
     system="Akka.Persistence.PostgreSql",
     source="https://github.com/akkadotnet/Akka.Persistence.PostgreSql/issues/131",
     cause="the last event arrives after the end of the recovery",
-    killed_by="A-02 A-14",
+    killed_by="A-02",
 )
 class LastEventIsLate(Recoverer):
     """A full page of five may be the last one. It is said to be before its last event is handed over."""
@@ -89,7 +89,7 @@ class _First(Codec):
 
 @family.animal(
     bug="SEEN-141",
-    system="Akka 2.3, Akka.NET before 1.1",
+    system="Akka 2.3, Akka.NET",
     source="https://github.com/akka/akka-core/issues/18850",
     cause="recovery is begun twice where a restart is due, and told to be complete twice",
     killed_by="A-14",
@@ -105,10 +105,10 @@ class CompletesTwice(PersistentActor):
 
 @family.animal(
     bug="SEEN-141b",
-    system="Akka before 2.4.17, Akka.NET before 1.3.6",
+    system="Akka, Akka.NET",
     source="https://github.com/akka/akka-core/issues/21736",
     cause="what is persisted at the end of the recovery does not hold commands back",
-    killed_by="A-14 A-03",
+    killed_by="A-14",
 )
 class FirstPersistHoldsNothingBack(PersistentActor):
     """The actor persists its first event, and the first command comes before it."""
@@ -165,7 +165,7 @@ class BrokenReplayIsTheWhole(Recoverer):
 
 @family.animal(
     bug="SEEN-134b",
-    system="Akka before 2.4, akka-persistence-couchbase, akka-persistence-spanner",
+    system="Akka, akka-persistence-couchbase, akka-persistence-spanner",
     source="https://github.com/akka/akka-persistence-couchbase/issues/148",
     cause="recovery does not wait for the write of the incarnation before it",
     killed_by="A-21",
@@ -249,7 +249,7 @@ _names: WeakKeyDictionary[JournalPort, dict[str, str]] = WeakKeyDictionary()
 
 @family.animal(
     bug="SEEN-150b",
-    system="Akka before 2.5.15",
+    system="Akka",
     source="https://github.com/akka/akka-core/issues/25487",
     cause="a deletion above the last event of the actor is handed to the journal",
     killed_by="A-16",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from asyncio import Future
+from collections.abc import Callable
+
 import msgspec
-from perdure import PersistentActor, PersistentRepr, SnapshotMetadata, SnapshotSelectionCriteria
+from perdure import (
+    PersistentActor,
+    PersistentRepr,
+    SaveSnapshotFailure,
+    SnapshotMetadata,
+    SnapshotOffer,
+    SnapshotSelectionCriteria,
+)
 from perdure.actors._actor import UNHANDLED
 from perdure.persistent._port import Lane
-from perdure.persistent._recovery import Recoverer
+from perdure.persistent._recovery import HandlerFailed, Recoverer
 
 from ._troupe import ActorFamily
 
@@ -152,3 +162,42 @@ class SnapshotCountsWhatIsUnderWay(PersistentActor):
             super().save_snapshot(snapshot)
         finally:
             self._last_sequence_nr = handled
+
+
+@family.animal(
+    bug="SEEN-142c",
+    system="Akka.NET (no return behind the failure)",
+    source="https://github.com/akkadotnet/akka.net/blob/dev/src/core/Akka.Persistence/Eventsourced.Recovery.cs",
+    cause="recovery goes on when the handler of the snapshot has raised",
+    killed_by="A-19",
+)
+class GoesOnWithoutItsSnapshot(Recoverer):
+    """The events behind the snapshot are applied to a state that does not have it."""
+
+    async def _call_handler(self, message: object) -> object:
+        try:
+            return await super()._call_handler(message)
+        except HandlerFailed:
+            if isinstance(message, SnapshotOffer):
+                return None
+            raise
+
+
+@family.animal(
+    bug="SEEN-146c",
+    system="Akka, Akka.NET (the base class of snapshot stores)",
+    source="https://github.com/akkadotnet/akka.net/pull/7360",
+    cause="after a save that failed, what has its number is deleted",
+    killed_by="A-26",
+)
+class FailedSaveCleansUp(PersistentActor):
+    """The clean-up finds the good snapshot that was saved under this number before."""
+
+    def _report(self, work: Future[None], success: object, failure: Callable[[Exception], object]) -> None:
+        def clean_up(error: Exception) -> object:
+            answer = failure(error)
+            if isinstance(answer, SaveSnapshotFailure):
+                self._snapshots.start(lambda store: store.delete(answer.metadata))
+            return answer
+
+        super()._report(work, success, clean_up)
