@@ -337,8 +337,8 @@ class UnstashesLastFirst(PersistentActor):
 
 @family.animal(
     bug="SEEN-138c",
-    system="Akka (typed,), Pekko with a backoff supervisor",
-    source="https://github.com/akka/akka-core/issues/25717",
+    system="Pekko (with a backoff supervisor)",
+    source="https://github.com/apache/pekko/issues/669",
     cause="the stash goes with the instance that had it",
     killed_by="A-22",
 )
