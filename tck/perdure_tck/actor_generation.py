@@ -100,7 +100,7 @@ class _Decoder:
             optional_snapshot=b % 4 == 0,
             directive=DIRECTIVES[(0, 0, 0, 1, 1, 2)[e % 6]],
             capacity=1 + c % 2 if b % 16 == 3 else None,
-            overflow=("drops", "replies", "fails")[d % 3],
+            overflow=("drops", "replies", "fails")[d % 3] if b % 16 == 3 else "fails",
             coroutines=b % 8 == 7,
             reactions=self._reactions(c, d),
         )

@@ -230,6 +230,9 @@ class _Play:
 
     def _time_out(self) -> None:
         actor = self.actor
+        for lane in actor.lanes:
+            if lane.parked:
+                del lane.calls[1:]  # nothing is written behind a write that is unknown
         late = [call for call in actor.calls if call.parked]
         actor.calls = [call for call in actor.calls if not call.parked]
         for call in late:

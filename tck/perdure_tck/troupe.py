@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -289,7 +289,11 @@ def _breaking(names: Iterable[str]) -> Iterator[str]:
     raise ActRaised("the events were made to raise")
 
 
-_STRATEGIES = {"fails": ThrowOverflow(), "drops": DiscardToDeadLetters(), "replies": ReplyToSender(FULL)}
+_STRATEGIES: Mapping[str, ThrowOverflow | DiscardToDeadLetters | ReplyToSender] = {
+    "fails": ThrowOverflow(),
+    "drops": DiscardToDeadLetters(),
+    "replies": ReplyToSender(FULL),
+}
 
 
 class _Adapter:

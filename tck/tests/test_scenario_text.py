@@ -237,7 +237,7 @@ BAD_LINES = [
     (
         "wite p 1",
         "expected write or replay or highest or delete or save or load or query or take or close or reopen or clock "
-        "or cancel, "
+        "or cancel or start or tell or stop or crash or next or release or wait, "
         "found 'wite p 1'",
     ),
     ("rules J-02", "expected write or"),  # the head is over once an operation has been read
