@@ -11,6 +11,7 @@ from perdure_tck.examiner import Examiner
 from perdure_tck.scenario_text import parse
 
 FEED = "write p each 1..3 tags=a, q 1\n"
+ACTOR = "start p\ntell p persist a, persist b\ncrash p\n"
 COUNTED = [
     ("writes", "write p 1..3\nwrite p 4, q 1", 3),
     ("rejections", 'write p 1 manifest="\\ud800", 1, 2 tags="\\ud800"', 2),
@@ -65,6 +66,27 @@ COUNTED = [
     ("closed_takes", f"{FEED}query f all events\nreopen\ntake f 1", 1),
     ("closes", f"{FEED}query f all events\ntake f 1\nclose f", 1),
     ("idle_snapshot_deletions", "save snapshot p 1 at 1\ndelete snapshot p 1 at 2\ndelete snapshots q", 2),
+    ("commands", "start p\ntell p note x; note y\ncrash p\ntell p note z", 2),
+    ("handled", "start p\ntell p persist a, note x, persist b", 2),
+    ("noted", "start p\ntell p persist a, note x, defer y", 2),
+    ("replayed", f"{ACTOR}start p", 2),
+    ("recovered", f"{ACTOR}start p", 2),
+    ("offered", "start p\ntell p persist a; save snapshot\ncrash p\nstart p", 1),
+    ("rejected_events", "start p\nnext write p rejects\ntell p persist a, persist b", 2),
+    ("failed_events", "start p\nnext write p fails\ntell p persist a, persist b", 1),
+    ("stopped_actors", "start p\nnext write p fails\ntell p persist a\nstart p\nstop p", 2),
+    ("failed_recoveries", f"{ACTOR}next replay p fails\nstart p", 1),
+    ("answered_requests", "start p\ntell p persist a; save snapshot; delete ..1", 2),
+    ("failed_requests", "start p\ntell p delete ..1", 1),
+    ("refused_persists", f"{ACTOR}start p on a (persist x)", 1),
+    ("restarts", "start p\ntell p raise\ncrash p\nstart p", 1),
+    ("crashes", "start p\ncrash p\ncrash p", 1),
+    ("crashes_in_persist", "start p\nnext write p waits\ntell p persist a\ncrash p\nstart p\ncrash p", 1),
+    ("disturbed", "next write p waits\nstart p\ntell p persist a\nnext save p fails", 1),
+    ("released", "start p\nnext write p waits\ntell p persist a\nrelease p", 1),
+    ("timed_out", "start p\nwait\nnext write p waits\ntell p persist a\nwait", 1),
+    ("sent", "start p delivers\ntell p persist send_a\nwait", 2),
+    ("failed_starts", 'start ""\nstart p', 1),
 ]
 
 

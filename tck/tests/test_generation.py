@@ -15,7 +15,7 @@ from perdure_memory import backend as memory
 from perdure_tck import generation
 from perdure_tck.coverage import COUNTS, OVERLAP_COUNTS
 from perdure_tck.document import Run
-from perdure_tck.engine import GENERATED, OVERLAPPING_SHARE, SEED, Request, conduct
+from perdure_tck.engine import ACTORS_SHARE, GENERATED, OVERLAPPING_SHARE, SEED, Request, conduct
 from perdure_tck.examiner import Examiner
 from perdure_tck.generation import CODE_SIZE, HEAD_SIZE, ID_FAMILIES, MOODS, SIZE, decode, programs, within
 from perdure_tck.judge import FULL_CLAIMS, disagreement, unmet_claim
@@ -220,5 +220,5 @@ def test_two_runs_give_the_same_document_but_for_times() -> None:
         return msgspec.json.encode((header, run.rules, run.awaiting, run.faults, footer))
 
     one = conducted()
-    assert one.footer.generated == 200 + 200 // OVERLAPPING_SHARE
+    assert one.footer.generated == 200 + 200 // OVERLAPPING_SHARE + 200 // ACTORS_SHARE
     assert timeless(one) == timeless(conducted())

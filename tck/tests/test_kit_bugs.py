@@ -42,7 +42,7 @@ from perdure_memory import backend as memory
 from perdure_memory._queries import MemoryQueries
 from perdure_reports import junit, summary, terminal
 from perdure_tck.document import Run
-from perdure_tck.engine import OVERLAPPING_SHARE, Request, conduct
+from perdure_tck.engine import ACTORS_SHARE, OVERLAPPING_SHARE, Request, conduct
 from perdure_tck.examiner import Examiner
 from perdure_tck.history import Execution, Observation
 from perdure_tck.judge import FULL_CLAIMS, judge
@@ -402,7 +402,7 @@ def test_whoever_claims_less_and_keeps_to_it_breaks_no_rule(less: str) -> None:
     run = run_of_modest(less)
     assert run.faults == ()
     assert {result.id: result.reason for result in run.rules if result.word is Word.VIOLATED} == {}
-    assert run.footer.generated == GENERATED + GENERATED // OVERLAPPING_SHARE
+    assert run.footer.generated == GENERATED + GENERATED // OVERLAPPING_SHARE + GENERATED // ACTORS_SHARE
 
 
 @pytest.mark.parametrize("less", CLAIMED_LESS)
@@ -421,7 +421,7 @@ def test_a_backend_without_any_claim_is_asked_for_nothing_more() -> None:
     """
     run = judged(modest(Claims()), generated=GENERATED)
     assert run.faults == ()
-    assert run.footer.generated == GENERATED + GENERATED // OVERLAPPING_SHARE
+    assert run.footer.generated == GENERATED + GENERATED // OVERLAPPING_SHARE + GENERATED // ACTORS_SHARE
     assert {*words(run).values()} == {Word.CONFORMS, Word.UNSUPPORTED}
     needing = {rule.id for rule in all_rules().values() if rule.judged and not rule.swept and not rule.binds(Claims())}
     assert {rule_id for rule_id, word in words(run).items() if word is Word.UNSUPPORTED} == needing
@@ -709,7 +709,7 @@ def test_the_number_of_programs_that_ran_is_part_of_the_run() -> None:
     request = Request(programs=installed_programs(), today=TODAY, generated=40)
     run = conduct(memory, request, lambda _number, _total, name: asked.append(name))
     assert run.footer.exit_code == EXIT_OK
-    assert run.footer.generated == 40 + 40 // OVERLAPPING_SHARE
+    assert run.footer.generated == 40 + 40 // OVERLAPPING_SHARE + 40 // ACTORS_SHARE
     assert run.footer.programs == len(asked) == len({*asked}) == len(core) + run.footer.generated
     assert {one.name for one in core} <= {*asked}
     assert run.footer.operations > sum(len(one.steps) for one in core)

@@ -144,7 +144,7 @@ def test_a_rule_is_found_whatever_its_case() -> None:
     assert rule("j-42").id == "J-42"
 
 
-@pytest.mark.parametrize(("name", "near"), [("J-999", "J-01 to J-85"), ("s-99", "S-01 to S-40"), ("x", "D-01 to S-40")])
+@pytest.mark.parametrize(("name", "near"), [("J-999", "J-01 to J-85"), ("s-99", "S-01 to S-40"), ("x", "A-01 to S-40")])
 def test_an_unknown_rule_is_answered_with_those_that_there_are(name: str, near: str) -> None:
     with pytest.raises(UnknownRule, match=f"no rule '{name}'; there are {near}"):
         rule(name)

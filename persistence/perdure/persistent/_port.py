@@ -128,6 +128,8 @@ class JournalPort:
                 answer = RuntimeError(f"journal {self.name!r} gave {len(answer)} answers to {len(writes)} writes")
         except Exception as error:
             answer = error
+        except GeneratorExit:  # left behind with its loop: nobody is there to be told
+            raise
         except BaseException as error:
             self._ended(lane, error)
             raise
