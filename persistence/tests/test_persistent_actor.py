@@ -542,6 +542,27 @@ async def test_too_many_waiting_messages_can_be_answered(world) -> None:  # F-13
 
 
 @virtual_time
+async def test_an_actor_does_not_answer_itself_that_it_has_no_room(world) -> None:  # F-13, A-23
+    class Replies(Bounded):
+        stash_overflow_strategy = ReplyToSender("busy")
+
+        def receive_command(self, message: object) -> None:
+            self.persist(message, self.state.append)
+
+    async with world.system() as system:
+        gate, actor = asyncio.Event(), system.spawn(Replies)
+        await settle()
+        world.faults.on("write", hold(gate))
+        actor.tell("a")
+        await settle()
+        for message in "bcd":  # the answer to a request of its own, such as SaveSnapshotSuccess, comes like this
+            actor.tell(message, actor)
+        gate.set()
+        await settle()
+    assert await recovered(world) == ["a", "b", "c"]
+
+
+@virtual_time
 async def test_timers_and_poison_wait_while_the_actor_persists(world) -> None:  # F-19
     def script(actor: Scripted, message: object) -> None:
         if message == "start":
