@@ -409,7 +409,7 @@ class Player:
             case Release():
                 if self._wings is not None:
                     self._wings.release()
-        await self._settle()
+        await self.settle()
         return Notes(self._noted())
 
     async def _begin(self, start: StartActor, storage: Storage) -> None:
@@ -481,11 +481,11 @@ class Player:
 
     async def rest(self) -> list[str]:
         """What was noted until everything rests; how often something was sent again meanwhile is left open."""
-        await self._settle()
+        await self.settle()
         noted = self._noted()
         return [note for at, note in enumerate(noted) if not note.startswith("sent ") or note not in noted[:at]]
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Let calls through one at a time, each when the actor can do nothing more without it."""
         for _ in range(CALLS_MAX):
             await until_idle()
@@ -532,7 +532,8 @@ class Troupe:
         assert isinstance(loop, LeapingLoop)
         for _ in range(LEAPS):
             loop.leap(LEAP_S)
-            await until_idle()
+            for player in self._players.values():
+                await player.settle()
         return Notes(tuple([note for player in self._players.values() for note in await player.rest()]))
 
     async def crash_all(self) -> None:
