@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from perdure import ActorSystem, EventAdapters, PersistentActor, Storage
-from perdure._event_adapters import NO_ADAPTERS, AdaptedEvent
 from perdure.actors._cell import Cell
 from perdure.persistent._persistent_actor import Handler
 from perdure.persistent._writer import Invocation, Writer
@@ -339,24 +338,27 @@ class CountsEventsAsItListsThem(PersistentActor):
 COLOURS = ("green", "black", "blue")
 
 
-class _Colours(EventAdapters):
+class _Colours:
     """The event adapter of an application, behind others: events that are colours are stored under another name."""
 
     def __init__(self, others: EventAdapters) -> None:
         self._others = others
 
-    def to_journal(self, event: object) -> AdaptedEvent:
-        adapted = self._others.to_journal(event)
-        return adapted._replace(event=f"colour {event}") if event in COLOURS else adapted
+    def manifest(self, event: str) -> str:
+        return ""
 
-    def from_journal(self, event: object, manifest: str) -> Sequence[object]:
-        return self._others.from_journal(str(event).removeprefix("colour "), manifest)
+    def to_journal(self, event: str) -> object:
+        adapted = self._others.to_journal(event)
+        return f"colour {event}" if event in COLOURS else adapted.event
+
+    def from_journal(self, event: str, manifest: str) -> Iterable[object]:
+        return self._others.from_journal(event.removeprefix("colour "), manifest)
 
 
 class _Adapting(ActorSystem):
     def __init__(self, storage: Storage | None = None, **settings: Any) -> None:
-        others = settings.pop("event_adapters", None) or NO_ADAPTERS
-        super().__init__(storage, event_adapters=_Colours(others), **settings)
+        others = settings.pop("event_adapters", None) or EventAdapters({})
+        super().__init__(storage, event_adapters=EventAdapters({str: _Colours(others)}), **settings)
 
 
 @family.animal(

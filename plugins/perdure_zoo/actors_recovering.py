@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -51,20 +51,24 @@ class LastEventIsLate(Recoverer):
     """A full page of five may be the last one. It is said to be before its last event is handed over."""
 
     _handed = 0
-    _late: PersistentRepr | None = None
+    _number = 0
 
-    def _recover_event(self, event: PersistentRepr) -> Awaitable[None] | None:
-        if self._late is not None:
-            super()._recover_event(self._late)
-        self._handed += 1
-        self._late = event if self._handed % 5 == 0 else None
-        return None if self._late else super()._recover_event(event)
+    async def _replay(self, first: int, last: int) -> None:
+        handle, moved_to = self._handle, self._moved_to
 
-    async def run(self, own: Lane) -> int:
-        highest = await super().run(own)
-        if self._late is not None:
-            asyncio.get_running_loop().call_soon(super()._recover_event, self._late)
-        return highest
+        def note_number(number: int) -> None:
+            self._number = number
+            moved_to(number)
+
+        def hand_over(event: object) -> object:
+            self._handed += 1
+            if self._number < last or self._handed % 5:
+                return handle(event)
+            asyncio.get_running_loop().call_soon(handle, event)
+            return None
+
+        self._handle, self._moved_to = hand_over, note_number
+        await super()._replay(first, last)
 
 
 @family.animal(
@@ -137,11 +141,17 @@ class FirstPersistHoldsNothingBack(PersistentActor):
 class RecoveryPassesOverWhatRaises(Recoverer):
     """The actor starts with a state from which one event is missing."""
 
-    def _recover_event(self, event: PersistentRepr) -> Awaitable[None] | None:
-        try:
-            return super()._recover_event(event)
-        except HandlerFailed:
-            return None
+    async def _replay(self, first: int, last: int) -> None:
+        handle = self._handle
+
+        def pass_over(event: object) -> object:
+            try:
+                return handle(event)
+            except Exception:
+                return None
+
+        self._handle = pass_over
+        await super()._replay(first, last)
 
 
 @family.animal(
