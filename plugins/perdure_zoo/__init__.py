@@ -2,12 +2,18 @@
 
 An animal is the backend in memory with one mistake, a few lines long, that was made in a real system and is named with
 its issue. The modules are the families: numbers and deletion, writing, reading, ids, contents, snapshots, queries, and
-races of each. Backends that do nothing right at all are in `degenerate`; bugs that have no animal yet, in `catalogue`.
+races of each; then actors, whose storage is right and whose runtime is not. Backends that do nothing right are in
+`degenerate`; bugs that have no animal yet, in `catalogue`.
 """
 
 from __future__ import annotations
 
 from . import (
+    actors_delivering,
+    actors_failing,
+    actors_persisting,
+    actors_recovering,
+    actors_snapshots,
     contents,
     ids,
     numbers,
@@ -40,6 +46,11 @@ ANIMALS: tuple[Animal, ...] = (
     *query_tags.family.animals,
     *query_ids.family.animals,
     *query_races.family.animals,
+    *actors_persisting.family.animals,
+    *actors_failing.family.animals,
+    *actors_recovering.family.animals,
+    *actors_snapshots.family.animals,
+    *actors_delivering.family.animals,
 )
 """Every animal, by family."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-Chapter = Literal["faults", "concurrency", "actors", "nodes", "servers", "soak"]
+Chapter = Literal["faults", "concurrency", "nodes", "servers", "soak"]
 
 
 class Bug(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 import perdure_scenarios
 import pytest
 from perdure_tck import judge
-from perdure_tck.operations import Cancel, Clock, Query, Reopen
+from perdure_tck.operations import Cancel, Clock, Crash, Disturb, Query, Reopen
 from perdure_tck.packs import installed_programs, scenario_files
 from perdure_tck.program import Program
 from perdure_tck.rules import all_rules
@@ -17,7 +17,7 @@ FOLDER = Path(perdure_scenarios.__file__).parent
 
 each_program = pytest.mark.parametrize("program", installed_programs(), ids=lambda program: program.name)
 
-NOTHING_TO_EXPECT = (Clock, Reopen, Query, Cancel)
+NOTHING_TO_EXPECT = (Clock, Reopen, Query, Cancel, Crash, Disturb)
 
 
 @each_program

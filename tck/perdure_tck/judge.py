@@ -29,7 +29,7 @@ from .state import PAGE_SIZE
 FIELD_RULES: Mapping[str, tuple[str, ...]] = {
     "payload": ("J-23", "J-27", "J-45", "J-79"),
     "timestamp": ("J-20", "J-45", "J-79"),
-    "writer_uuid": ("J-19", "J-45", "J-79"),
+    "writer_uuid": ("J-19", "J-82", "J-45", "J-79"),
     "manifest": ("J-21", "J-45", "J-79"),
     "tags": ("J-22", "J-45", "J-79"),
     "metadata": ("J-35", "J-45", "J-79"),

@@ -77,6 +77,8 @@ class PersistentActor(Actor):
     _recovering = True
     _overflowed = False
     _writer: Writer
+    _writer_type: ClassVar[type[Writer]] = Writer
+    _recoverer_type: ClassVar[type[Recoverer]] = Recoverer
 
     def receive_command(self, message: object) -> object:
         """Called for each message when recovery has completed."""
@@ -327,7 +329,7 @@ class PersistentActor(Actor):
         self._journal = self._persistence.journal(self.journal_backend)
         self._snapshots = self._persistence.snapshots(snapshot_backend)
         self._encode = self._persistence.codec.encode
-        self._writer = Writer(self._journal, persistence_id, self._persistence.new_writer_uuid(), cell.post)
+        self._writer = self._writer_type(self._journal, persistence_id, self._persistence.new_writer_uuid(), cell.post)
         cell.capacity = self.internal_stash_capacity
         cell.on_overflow = self._overflow
 
@@ -344,7 +346,7 @@ class PersistentActor(Actor):
     async def _recover(self) -> bool:
         """Whether it succeeded. If not, the hook was called and the actor is about to stop."""
         persistence = self._persistence
-        recoverer = Recoverer(
+        recoverer = self._recoverer_type(
             self._pid,
             self.recovery,
             self._journal,
