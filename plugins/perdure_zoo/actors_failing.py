@@ -62,7 +62,7 @@ class RestartForgetsWhatGathered(PersistentActor):
 
     def _detach(self) -> None:
         if hasattr(self, "_writer"):
-            self._writer._gathered, self._writer._writes = [], []
+            self._writer.gathered, self._writer._writes = [], []
         super()._detach()
 
 
@@ -78,14 +78,14 @@ class RaisingSendsNothing(PersistentActor):
 
     def receive(self, message: object) -> object:
         writer = self._writer
-        invocations, writes = len(writer._gathered), len(writer._writes)
+        invocations, writes = len(writer.gathered), len(writer._writes)
         try:
             return super().receive(message)
         except Exception:
-            for invocation in writer._gathered[invocations:]:
+            for invocation in writer.gathered[invocations:]:
                 self._unanswered -= 1
                 self._stashing -= invocation.stashing
-            del writer._gathered[invocations:], writer._writes[writes:]
+            del writer.gathered[invocations:], writer._writes[writes:]
             raise
 
 
@@ -132,10 +132,10 @@ class WritesOnAfterAFailure(Writer):
     """Later events are stored without those that failed: a state that never was."""
 
     def answered(self, answer: Answers | BaseException, overdue: bool = False) -> None:
-        gathered, writes = self._gathered, self._writes
+        gathered, writes = self.gathered, self._writes
         super().answered(answer, overdue)
         if isinstance(answer, BaseException):
-            self._gathered, self._writes = gathered, writes
+            self.gathered, self._writes = gathered, writes
             self.flush()
 
 
@@ -150,8 +150,8 @@ class WritesDoNotWait(Writer):
     """A journal that takes them in the other order stores the second event without the first."""
 
     def flush(self) -> None:
-        batch, writes = self._gathered, self._writes
-        self._gathered, self._writes = [], []
+        batch, writes = self.gathered, self._writes
+        self.gathered, self._writes = [], []
         if writes:
             _Call(self, batch, writes)
         elif batch:
@@ -245,7 +245,7 @@ class AdapterErrorIsAFailure(PersistentActor):
 
     def _persist_one(self, operation: str, event: Any, handler: Handler[Any] | None, stashing: bool) -> None:
         super()._persist_one(operation, event, handler, stashing)
-        newest = self._writer._gathered[-1]
+        newest = self._writer.gathered[-1]
         if isinstance(newest.outcome, WriteRejected):
             newest.outcome = RuntimeError(newest.outcome.reason)
 
