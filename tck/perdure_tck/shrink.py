@@ -144,7 +144,8 @@ def _plainer(program: Program) -> Iterator[Program]:
         yield _with(program, tuple(msgspec.structs.replace(step, client="") for step in program.steps))
     for at, step in enumerate(program.steps):
         for operation in _plainer_operations(step.operation):
-            yield _with_step(program, at, operation)
+            if not (step.block and _takes_all(operation)):  # in a block one takes a number of items
+                yield _with_step(program, at, operation)
 
 
 def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
@@ -170,6 +171,10 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
                 yield msgspec.structs.replace(operation, bounds=fewer)
         case _:
             pass
+
+
+def _takes_all(operation: AnyOperation) -> bool:
+    return isinstance(operation, Take) and operation.count == MAX_SEQUENCE_NR
 
 
 def _less_said(value: Said, plain: Said) -> Iterator[Said]:
