@@ -53,6 +53,7 @@ Make = Callable[["_Client", int], AnyOperation | None]
 
 
 QUERIES = ("f", "g", "h", "k")
+RESUMED = ("events by tag", "all events")
 LOOK = "look"
 MANY = 9
 """More events than there are: to the end of a current query."""
@@ -164,7 +165,7 @@ def _look_through(client: _Client, code: int) -> AnyOperation:
 
 def _opened(client: _Client, code: int, current: bool) -> AnyOperation:
     query = _query("", code, current)
-    if current and client.open and not query.by_persistence_id and code // 32 % 2:
+    if current and client.open and query.subject in RESUMED and code // 32 % 2:
         query = msgspec.structs.replace(query, after=Resume(client.open[-1].name))
     return client.opened(query)
 

@@ -164,6 +164,8 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
             yield from _less_said(operation, Query(name, subject, True, persistence_id, tag=tag))
         case Take(name=name):
             yield from _less_said(operation, Take(name))
+            if 1 < operation.count < MAX_SEQUENCE_NR:
+                yield Take(name, operation.count - 1)
         case Highest(persistence_id=persistence_id):
             yield from _less_said(operation, Highest(persistence_id))
         case LoadSnapshot(bounds=bounds) | DeleteSnapshots(bounds=bounds):

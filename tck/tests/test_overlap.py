@@ -16,7 +16,6 @@ from perdure_sqlite import backend as sqlite
 from perdure_tck import overlap_generation
 from perdure_tck.examiner import Examiner, Finding
 from perdure_tck.judge import disagreement, unmet_claim
-from perdure_tck.offers import Offers
 from perdure_tck.outcomes import Cancelled
 from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program
@@ -239,10 +238,9 @@ def test_generated_programs_are_always_the_same_and_lose_nothing_as_text() -> No
 
 
 def test_generated_programs_find_nothing_in_memory_and_races_where_there_are_some() -> None:
-    offers = Offers()
-
     def found(backend: Backend, count: int) -> list[Finding]:
         with Examiner(backend) as examiner:
+            offers = examiner.offers()
             asked = [
                 overlap_generation.within(one, backend.claims, offers) for one in overlap_generation.programs(1, count)
             ]
@@ -256,6 +254,10 @@ def test_generated_programs_find_nothing_in_memory_and_races_where_there_are_som
         ("reads_then_writes", "J-"),
         ("batch_is_seen_row_by_row", "J-"),
         ("one_temporary_file", "S-"),
+        ("passes_a_late_commit", "Q-08"),
+        ("woken_too_early", "Q-08"),
+        ("goes_live_from_the_end", "Q-08"),
+        ("timer_ends_catching_up", "Q-08"),
     ):
         witness = found(perdure_zoo.animal(name).backend, 150)[0].witnesses[0]
         assert witness.rules[0].startswith(chapter)
