@@ -17,6 +17,7 @@ from . import (
     query_streams,
     query_tags,
     races,
+    races_of_feeds,
     replays,
     snapshots,
     writes,
@@ -40,6 +41,7 @@ ANIMALS: tuple[Animal, ...] = (
     *query_tags.family.animals,
     *query_ids.family.animals,
     *query_races.family.animals,
+    *races_of_feeds.family.animals,
 )
 """Every animal, by family."""
 

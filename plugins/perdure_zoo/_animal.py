@@ -74,6 +74,7 @@ class Ward(World):
         self.batches: dict[tuple[str, int], tuple[PersistentRepr, ...]] = {}
         self.named: dict[str, None] = {}
         self.failures = 0
+        self.under_way: set[int] = set()
 
 
 class WardJournal(MemoryJournal):

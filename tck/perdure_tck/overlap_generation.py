@@ -17,12 +17,14 @@ import msgspec
 from perdure import MAX_SEQUENCE_NR, Claims
 
 from . import generation
+from .model import START_OF_CLOCK
 from .offers import Offers
 from .operations import (
     SNAPSHOT_OPERATIONS,
     AnyOperation,
     Batch,
     Cancel,
+    Clock,
     Close,
     Delete,
     DeleteSnapshots,
@@ -55,6 +57,7 @@ Make = Callable[["_Client", int], AnyOperation | None]
 QUERIES = ("f", "g", "h", "k")
 RESUMED = ("events by tag", "all events")
 LOOK = "look"
+HOUR_NS = 3600 * 10**9
 MANY = 9
 """More events than there are: to the end of a current query."""
 
@@ -227,7 +230,8 @@ def decode(codes: bytes, name: str) -> Program:
     first, highest = _first(codes[1])
     schedule = (_stretches if mood.of_the_last else _choices)(codes[-SCHEDULE_SIZE:])
     opened = _opened_before(codes[3] // 3, mood)
-    steps = (*first, *map(Step, opened), *_block(codes, mood, highest, opened))
+    quiet = _quiet_before(codes[3] // 3, opened)
+    steps = (*first, *map(Step, opened), *map(Step, quiet), *_block(codes, mood, highest, opened))
     return Program(
         name,
         "",
@@ -266,6 +270,11 @@ def _opened_before(code: int, mood: Mood) -> Sequence[Query]:
     if not mood.of_the_last or code % 4 == 0:
         return ()
     return (_query(QUERIES[0], code // 4, current=mood.of_the_last is _LOOKING_THROUGH),)
+
+
+def _quiet_before(code: int, opened: Sequence[Query]) -> Sequence[AnyOperation]:
+    """An hour in which nothing happens, behind all that was there: now and then."""
+    return (*(Take(one.name) for one in opened), Clock(START_OF_CLOCK + HOUR_NS)) if opened and code >= 64 else ()
 
 
 def _block(codes: bytes, mood: Mood, highest: dict[str, int], opened: Sequence[Query]) -> Iterator[Step]:
