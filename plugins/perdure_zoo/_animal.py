@@ -7,6 +7,7 @@ number (`highest`), and done at the end (`close`).
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -75,6 +76,7 @@ class Ward(World):
         self.named: dict[str, None] = {}
         self.failures = 0
         self.under_way: set[int] = set()
+        self.tasks: list[asyncio.Task[None]] = []
 
 
 class WardJournal(MemoryJournal):
