@@ -178,10 +178,10 @@ class PumpOutlivesItsQuery(WardQueries):
         pump = asyncio.create_task(_pumped(super().feed(subject, behind, tag, live), room, buffer))
         self.ward.tasks.append(pump)  # or it would end as garbage
         while True:
-            row = await buffer.get()
-            if isinstance(row, StorageClosed):
-                raise row
-            yield row
+            item = await buffer.get()
+            if isinstance(item, StorageClosed):
+                raise item
+            yield item
             room.release()
             self.refuse_closed()
 

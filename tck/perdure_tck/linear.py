@@ -127,9 +127,11 @@ def first_stray(calls: Sequence[Call], claims: Claims, same: Same) -> Stray | No
 
 def _order_seen(calls: Iterable[Call]) -> Mapping[Event, int]:
     """The place of each event in the take that gave most."""
-    takes = [call for call in calls if isinstance(call.outcome, Taken)]
-    shown = [[(call.namespace, *_name_of(one)) for one in call.outcome.envelopes] for call in takes]
-    return {event: place for place, event in enumerate(max(shown, key=len, default=[]))}
+    longest: list[Event] = []
+    for call in calls:
+        if isinstance(call.outcome, Taken) and len(call.outcome.envelopes) > len(longest):
+            longest = [(call.namespace, *_name_of(one)) for one in call.outcome.envelopes]
+    return {event: place for place, event in enumerate(longest)}
 
 
 def _first_stray(calls: Sequence[Call], claims: Claims, same: Same, order: Mapping[Event, int]) -> Stray | None:
