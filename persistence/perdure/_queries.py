@@ -3,9 +3,10 @@
 The numbers behind the sentences are the rules of `perdure rules`. What holds for every query:
 
 A query is an async iterator. It fetches nothing before the first item is asked for, and never more than one page ahead
-of what is asked for (Q-04). Closing or cancelling it ends it promptly and leaves nothing behind (Q-43). When the
-storage fails, the query fails, with `Unreadable` for an event that is there and cannot be read (Q-10), with
-`StorageClosed` once the storage was closed, and with whatever was raised otherwise; it never ends instead (Q-05).
+of what is asked for (Q-04). Closing or cancelling it ends it promptly (Q-43) and leaves nothing behind: no task, no
+thread, no open file; what queries share may stay until the storage is closed (Q-46). When the storage fails, the query
+fails, with `Unreadable` for an event that is there and cannot be read (Q-10), with `StorageClosed` once the storage was
+closed, and with whatever was raised otherwise; it never ends instead (Q-05).
 
 A *current* query ends after what was there when it was started: events acknowledged before are in it (Q-50), those
 written later may be (Q-03). A *live* query goes on with what is written later, through any handle on the location, and

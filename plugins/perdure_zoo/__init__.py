@@ -23,6 +23,7 @@ from . import (
     query_streams,
     query_tags,
     races,
+    races_of_feeds,
     replays,
     snapshots,
     writes,
@@ -51,6 +52,7 @@ ANIMALS: tuple[Animal, ...] = (
     *actors_recovering.family.animals,
     *actors_snapshots.family.animals,
     *actors_delivering.family.animals,
+    *races_of_feeds.family.animals,
 )
 """Every animal, by family."""
 

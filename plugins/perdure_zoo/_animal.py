@@ -7,6 +7,7 @@ number (`highest`), and done at the end (`close`).
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -74,6 +75,8 @@ class Ward(World):
         self.batches: dict[tuple[str, int], tuple[PersistentRepr, ...]] = {}
         self.named: dict[str, None] = {}
         self.failures = 0
+        self.under_way: set[int] = set()
+        self.tasks: list[asyncio.Task[None]] = []
 
 
 class WardJournal(MemoryJournal):

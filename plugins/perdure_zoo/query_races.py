@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from perdure import AtomicWrite, EventEnvelope, WriteRejected
+from perdure import AtomicWrite, EventEnvelope, Location, WriteRejected
+from perdure.errors import StorageClosed
 
+from ._animal import Ward
 from ._query_ward import FedJournal, QueryFamily, WardQueries
 from .races import driver
 
@@ -154,3 +156,69 @@ class FullBufferDrops(WardQueries):
         async for row in rows:
             if not buffer.full():
                 buffer.put_nowait(row)
+
+
+@family.animal(
+    bug="SEEN-113",
+    system="none reported: a task that fills a buffer, and a query that is closed without it",
+    source="https://github.com/nats-io/nats.go/pull/2137",
+    cause="the task that fills the buffer of a live query goes on when the query is closed",
+    killed_by="Q-46",
+)
+class PumpOutlivesItsQuery(WardQueries):
+    """Each query that was closed leaves a task that reads everything that is written from then on."""
+
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        if not live:
+            async for row in super().feed(subject, behind, tag, live):
+                yield row
+            return
+        room = asyncio.Semaphore(self.page_size)
+        buffer: asyncio.Queue[EventEnvelope | StorageClosed] = asyncio.Queue()
+        pump = asyncio.create_task(_pumped(super().feed(subject, behind, tag, live), room, buffer))
+        self.ward.tasks.append(pump)  # or it would end as garbage
+        while True:
+            item = await buffer.get()
+            if isinstance(item, StorageClosed):
+                raise item
+            yield item
+            room.release()
+            self.refuse_closed()
+
+
+async def _pumped(
+    rows: AsyncIterator[EventEnvelope], room: asyncio.Semaphore, buffer: asyncio.Queue[EventEnvelope | StorageClosed]
+) -> None:
+    try:
+        async for row in rows:
+            await room.acquire()
+            buffer.put_nowait(row)
+    except StorageClosed as error:
+        buffer.put_nowait(error)
+
+
+@family.animal(
+    bug="SEEN-114",
+    system="none reported: a poller that is started with the first query and stopped by nobody",
+    source="https://github.com/akkadotnet/akka.net/issues/3590",
+    cause="the poller that live queries share is not stopped when the storage is closed",
+    killed_by="Q-46",
+)
+class PollerOutlivesItsStorage(WardQueries):
+    """Each time that the storage is opened one more task asks a closed store for news, for ever."""
+
+    def __init__(self, ward: Ward, location: Location) -> None:
+        super().__init__(ward, location)
+        self._poller: asyncio.Task[None] | None = None
+
+    async def feed(self, subject: str, behind: int, tag: str, live: bool) -> AsyncIterator[EventEnvelope]:
+        if live and self._poller is None:
+            self._poller = asyncio.create_task(self._polled())
+            self.ward.tasks.append(self._poller)
+        async for row in super().feed(subject, behind, tag, live):
+            yield row
+
+    async def _polled(self) -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            self.shelf.changes.announce()

@@ -6,7 +6,8 @@ what was observed remain; if there is none, no order explains the history, and t
 
 Some sentences of the contracts are finer than "each call is one step". An AtomicWrite is one step, a call of several is
 several, in their order; so is each event that is taken from a query, and the order of its feed is that of the writes. A
-call that was cancelled has happened whole or not at all, perhaps after it returned. And a highest number is answered
+call that was cancelled has happened whole or not at all, perhaps after it returned; a take that was cancelled may have
+closed its query. And a highest number is answered
 when the writes that began before it on the same handle are settled (J-47): from then on a cancelled one has either
 happened or never will. Closing settles them too.
 
@@ -23,9 +24,24 @@ from perdure import MAX_SEQUENCE_NR, Claims, EventEnvelope
 
 from . import model, model_queries
 from .model import START_OF_CLOCK, State
-from .operations import AnyOperation, Cancel, Highest, Reopen, Take, Write, ids_of
-from .outcomes import Answers, AnyOutcome, Cancelled, Conflict, Invalid, Taken
+from .operations import (
+    QUERY_OPERATIONS,
+    AnyOperation,
+    Cancel,
+    Close,
+    Highest,
+    LoadSnapshot,
+    Reopen,
+    Replay,
+    Take,
+    Write,
+    ids_of,
+)
+from .outcomes import Answers, AnyOutcome, Cancelled, Conflict, Invalid, Taken, TakenIds
 from .program import Step
+
+Event = tuple[str, str, int]
+"""An event by its namespace, id and number."""
 
 Same = Callable[[AnyOutcome, AnyOutcome], bool]
 """Whether an allowed outcome and an observed one are the same, as far as this is the checker's business."""
@@ -82,33 +98,56 @@ class World(msgspec.Struct, frozen=True):
 
     def key(self) -> object:
         """Equal for worlds that are the same from here on."""
-        return _frozen((self.states, self.now, self.under_way)), self.adrift
+        states = frozenset([(namespace, _key_of(state)) for namespace, state in self.states.items()])
+        return states, self.now, frozenset(self.under_way.items()), self.adrift
 
 
-def _frozen(value: object) -> object:
-    """A value with its mappings as something that can be hashed."""
-    if isinstance(value, Mapping):
-        return frozenset((key, _frozen(one)) for key, one in value.items())
-    if isinstance(value, tuple):
-        return tuple(map(_frozen, value))
-    if isinstance(value, State):
-        return _frozen(msgspec.structs.astuple(value))
-    return value
+def _key_of(state: State) -> object:
+    """All of a state as something that can be hashed. This is what a search spends its time on."""
+    return (
+        frozenset(state.logs.items()),
+        frozenset([(owner, frozenset(kept.items())) for owner, kept in state.snapshots.items()]),
+        state.now,
+        state.feed,
+        state.deleted,
+        frozenset(state.queries.items()),
+    )
 
 
 def first_stray(calls: Sequence[Call], claims: Claims, same: Same) -> Stray | None:
-    """The first call, in the order in which they returned, that no order explains; None if all are explained."""
+    """The first call, in the order in which they returned, that no order explains; None if all are explained.
+
+    A feed shows in which order events were written, and only orders like that can explain everything: they are tried
+    first. If none does, all are, for the call to blame is the one that shows it.
+    """
+    order = _order_seen(calls)
+    stray = _first_stray(calls, claims, same, order)
+    return _first_stray(calls, claims, same, {}) if stray and order else stray
+
+
+def _order_seen(calls: Iterable[Call]) -> Mapping[Event, int]:
+    """The place of each event in the take that gave most."""
+    longest: list[Event] = []
+    for call in calls:
+        if isinstance(call.outcome, Taken) and len(call.outcome.envelopes) > len(longest):
+            longest = [(call.namespace, *_name_of(one)) for one in call.outcome.envelopes]
+    return {event: place for place, event in enumerate(longest)}
+
+
+def _first_stray(calls: Sequence[Call], claims: Claims, same: Same, order: Mapping[Event, int]) -> Stray | None:
     worlds: list[World] = [World()]
     known = {call.number: call for call in calls}
-    rules = _Rules(known, claims)
+    rules = _Rules(known, claims, same, order)
     for call, returns in _in_time(calls):
         if not returns:
             worlds = [_with(world, call.number, _NOT_YET) for world in worlds]
             continue
         reached = rules.closure(worlds, call.number)
-        worlds = _distinct(left for world in reached for left in _returned(world, call, same))
-        if not worlds:
-            return Stray(call, _outcomes(reached, call.number))
+        after = _distinct(left for world in reached for left in _returned(world, call, same))
+        if not after:
+            asked = _Rules({**known, call.number: msgspec.structs.replace(call, outcome=None)}, claims, same)
+            return Stray(call, _outcomes(asked.closure(worlds, call.number), call.number))
+        worlds = after
     return None
 
 
@@ -129,7 +168,8 @@ def _returned(world: World, call: Call, same: Same) -> Iterator[World]:
         if progress.outcome is not None and progress is not _NEVER and same(progress.outcome, call.outcome):
             yield after
     elif progress == _NOT_YET:
-        yield msgspec.structs.replace(after, adrift=world.adrift | {call.number})
+        landed = isinstance(call.operation, QUERY_OPERATIONS)  # nobody but the caller is at work on it
+        yield after if landed else msgspec.structs.replace(after, adrift=world.adrift | {call.number})
     elif progress.outcome is not None:
         yield after
 
@@ -151,16 +191,24 @@ def _distinct(worlds: Iterable[World]) -> list[World]:
 class _Rules:
     """What may happen next in a world."""
 
-    def __init__(self, calls: Mapping[int, Call], claims: Claims) -> None:
+    def __init__(
+        self,
+        calls: Mapping[int, Call],
+        claims: Claims,
+        same: Same | None = None,
+        order: Mapping[Event, int] | None = None,
+    ) -> None:
         self._calls = calls
         self._claims = claims
+        self._same = same
+        self._order = order or {}
 
     def closure(self, worlds: Iterable[World], awaited: int | None) -> list[World]:
         """Every world that these may become while calls are under way, until the awaited one has taken effect.
 
-        A world in which it has is complete: what else happens can as well happen later.
+        A world in which it has is complete: what else happens can as well happen later. The worlds are distinct.
         """
-        waiting = _distinct(worlds)
+        waiting = list(worlds)
         if len(waiting) == 1 and len(waiting[0].under_way) == 1 and not waiting[0].adrift:
             return [waiting[0], *self._to_the_end(waiting[0], next(iter(waiting[0].under_way)))]
         found: dict[object, World] = {world.key(): world for world in waiting}
@@ -183,9 +231,15 @@ class _Rules:
             yield from self._to_the_end(after, number)
 
     def moves(self, world: World) -> Iterator[World]:
-        for number, progress in world.under_way.items():
-            if progress.outcome is None:
-                yield from self.moved(world, number)
+        """What may happen next. A take that can have what it is known to have got has it now: it changes nothing for
+        anybody else, and what a query may give it may also give sooner."""
+        going_on = [number for number, progress in world.under_way.items() if progress.outcome is None]
+        for number in going_on:
+            if isinstance(self._calls[number].outcome, Taken | TakenIds) and (taken := [*self.moved(world, number)]):
+                yield from taken
+                return
+        for number in going_on:
+            yield from self.moved(world, number)
         for number in world.adrift:
             yield from self._drifted(world, number)
 
@@ -198,7 +252,8 @@ class _Rules:
                 return
             world = settled
         if isinstance(call.operation, Take):
-            yield from self._next_item(world, call, call.operation, progress)
+            taking = self._cut_short if isinstance(call.outcome, Cancelled) else self._next_item
+            yield from taking(world, call, call.operation, progress)
             return
         writes = call.operation.batches if isinstance(call.operation, Write) else ()
         if len(writes) < 2:
@@ -209,9 +264,26 @@ class _Rules:
         else:
             yield from self._next_write(world, call, progress)
 
+    def cancelled(self, world: World, number: int) -> Iterator[World]:
+        """What is left of a take that was cancelled after it began."""
+        call = self._calls[number]
+        if isinstance(call.operation, Take):
+            yield from self._cut_short(world, call, call.operation, _NOT_YET)
+
     def _done(self, world: World, call: Call) -> Iterator[World]:
         for outcome, after in self._steps(world, call, call.operation):
-            yield _with(after, call.number, _Progress(outcome=outcome))
+            if self._is_known(call, outcome):
+                yield _with(after, call.number, _Progress(outcome=outcome))
+
+    def _is_known(self, call: Call, outcome: AnyOutcome) -> bool:
+        """Whether a read may have ended like this. One that has not leads nowhere, and nobody waits for it."""
+        if (
+            call.outcome is None
+            or self._same is None
+            or not isinstance(call.operation, Highest | LoadSnapshot | Replay)
+        ):
+            return True
+        return self._same(outcome, call.outcome)
 
     def _next_write(self, world: World, call: Call, progress: _Progress) -> Iterator[World]:
         assert isinstance(call.operation, Write)
@@ -223,19 +295,44 @@ class _Rules:
                 yield _with(after, call.number, _Progress(rejected, outcome=Answers(rejected) if last else None))
 
     def _next_item(self, world: World, call: Call, take: Take, progress: _Progress) -> Iterator[World]:
-        """An event for whoever takes, or the end. A live query that has none now waits, unless it is asked for all."""
-        more = model_queries.optional(world.state(call.namespace), take.name)
-        one = Take(take.name, 1)
-        steps = [*self._steps(world, call, one), *(self._steps(world, call, one, more) if more else ())]
-        for outcome, after in steps:
+        """An event for whoever takes, or the end. A live query that has none now waits, if it is known to have waited.
+
+        Ids come in no order, so that all that came are taken as one step.
+        """
+        if isinstance(call.outcome, TakenIds):
+            for outcome, after in self._steps(world, call, take, call.outcome):
+                if outcome.same_as(call.outcome):
+                    yield _with(after, call.number, _Progress(outcome=outcome))
+            return
+        waits = take.count != MAX_SEQUENCE_NR and not _gave_up(call)
+        for outcome, after in self._items(world, call, Take(take.name, 1), len(progress.items)):
             if not isinstance(outcome, Taken):
                 yield _with(after, call.number, _Progress(outcome=outcome))
                 return
             items = (*progress.items, *outcome.envelopes)
-            ended = "" if outcome.ended == "pending" and take.count != MAX_SEQUENCE_NR else outcome.ended
+            ended = "" if outcome.ended == "pending" and waits else outcome.ended
             whole = len(items) == take.count or ended
             if whole or outcome.envelopes:
                 yield _with(after, call.number, _Progress((), items, Taken(items, ended) if whole else None))
+
+    def _items(self, world: World, call: Call, one: Take, place: int) -> Iterator[tuple[AnyOutcome, World]]:
+        """What a query may give next: what it gave, where that is known; else everything."""
+        if isinstance(call.outcome, Taken):
+            seen = call.outcome.envelopes[place : place + 1]
+            observed = Taken(seen, "" if seen else call.outcome.ended)
+            for outcome, after in self._steps(world, call, one, observed):
+                if isinstance(outcome, Taken) and _is_alike(outcome, observed):
+                    yield outcome, after
+            return
+        yield from self._steps(world, call, one)
+        more = model_queries.optional(world.state(call.namespace), one.name)
+        if more:
+            yield from self._steps(world, call, one, more)
+
+    def _cut_short(self, world: World, call: Call, take: Take, _: _Progress) -> Iterator[World]:
+        """A take was cancelled, and its query closed by that: what it had taken by then is lost to everybody."""
+        for _outcome, after in self._steps(world, call, Close(take.name)):
+            yield _with(after, call.number, _Progress(outcome=Cancelled()))
 
     def _drifted(self, world: World, number: int) -> Iterator[World]:
         """A cancelled call takes effect after all, whole."""
@@ -254,7 +351,14 @@ class _Rules:
             if transition.state is not state:
                 states = {**world.states, call.namespace: transition.state}
                 after = msgspec.structs.replace(world, states=states, now=transition.state.now)
+                if len(transition.state.feed) > len(state.feed) and not self._in_order(call, transition.state):
+                    continue
             yield transition.outcome, after
+
+    def _in_order(self, call: Call, state: State) -> bool:
+        names = ((call.namespace, event.persistence_id, event.sequence_nr) for event in state.feed)
+        places = [self._order[name] for name in names if name in self._order]
+        return places == sorted(places)
 
     def _settled(self, world: World, reader: Call) -> World | None:
         """The world with everything settled that this call waits for; None if something is that cannot be."""
@@ -284,6 +388,20 @@ class _Rules:
             and earlier.handle == reader.handle
             and any(one in ids for one in ids_of(earlier.operation))
         )
+
+
+def _is_alike(one: Taken, other: Taken) -> bool:
+    """Whether two takes gave the same events, whatever became of their fields."""
+    return one.ended == other.ended and [*map(_name_of, one.envelopes)] == [*map(_name_of, other.envelopes)]
+
+
+def _name_of(envelope: EventEnvelope) -> tuple[str, int]:
+    return envelope.persistence_id, envelope.sequence_nr
+
+
+def _gave_up(call: Call) -> bool:
+    """Whether a take ended where a live query had nothing more for now."""
+    return isinstance(call.outcome, Taken) and call.outcome.ended == "pending"
 
 
 def _is_refusal(outcome: AnyOutcome | None) -> bool:
@@ -339,6 +457,7 @@ class Explorer:
         if may_be_cancelled and world.under_way[number] == _NOT_YET:
             self._found[number].add(Cancelled())
             yield _without(world, number)
+            yield from (_without(after, number) for after in self._rules.cancelled(world, number))
         for after in self._rules.moved(world, number):
             outcome = after.under_way[number].outcome
             if outcome is None:

@@ -119,6 +119,12 @@ def due(state: State, take: Take) -> int:
     return min(take.count, len(items) + (ended == "end"))
 
 
+def given(state: State, name: str) -> int:
+    """How many items a query has given."""
+    one = state.queries.get(name)
+    return len(one.taken) + len(one.taken_ids) if one else 0
+
+
 # -------------------------------------------------------------------------------------------------------------- events
 
 

@@ -215,6 +215,15 @@ class Stuck(Outcome, frozen=True):
         return f"never answered: {self.reason}"
 
 
+class LeftBehind(Outcome, frozen=True):
+    """It ended well, but not all that was made for it: tasks, threads, open files."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"left behind: {', '.join(self.names)}"
+
+
 class Malformed(Outcome, frozen=True):
     """An answer that is not of the contract's type."""
 
@@ -240,6 +249,7 @@ AnyOutcome = (
     | Raised
     | NoAnswer
     | Malformed
+    | LeftBehind
     | Cancelled
     | Stuck
 )

@@ -7,14 +7,26 @@ operations in the block speak of.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from perdure import Claims
+from perdure import Claims, Offset
 
 from .history import Execution, Observation
 from .judge import SILENCE, Comparison, Deviation, Judgement, told
 from .linear import Call, first_stray
-from .operations import QUERY_OPERATIONS, SNAPSHOT_OPERATIONS, Cancel, Delete, Highest, Replay, Write, ids_of
+from .operations import (
+    QUERY_OPERATIONS,
+    SNAPSHOT_OPERATIONS,
+    Cancel,
+    Close,
+    Delete,
+    Highest,
+    Query,
+    Replay,
+    Take,
+    Write,
+    ids_of,
+)
 from .outcomes import AnyOutcome, Cancelled, Conflict, Events, Loaded, NoAnswer, Stuck, Taken
 from .program import Program
 
@@ -30,7 +42,8 @@ def judge_overlapping(program: Program, execution: Execution, claims: Claims) ->
     compare = Comparison(program, claims)
     stray = first_stray(calls, claims, lambda allowed, observed: compare.fields(allowed, observed) is not None)
     if stray is None:
-        return Judgement((), _counted(execution))
+        wrong = next(_wrong_offsets(program, execution), None)
+        return Judgement((), _counted(execution)) if wrong is None else Judgement((wrong,), {})
     seen = next(one for one in execution.observations if one.number == stray.call.number)
     return Judgement((_deviation(program, seen, stray.allowed),), {})
 
@@ -69,12 +82,12 @@ def blamed(program: Program, seen: Observation) -> str:
     operation = seen.step.operation
     snapshots = isinstance(operation, SNAPSHOT_OPERATIONS)
     ids = {persistence_id for step in steps for persistence_id in ids_of(step.operation)}
+    if isinstance(operation, QUERY_OPERATIONS):
+        return "Q-43" if isinstance(operation, Close) or Cancel in kinds else "Q-08"
     if Cancel in kinds:
         return "S-38" if snapshots else "J-33"
     if snapshots:
         return "S-35" if len(ids) > 1 else "S-11"
-    if isinstance(operation, QUERY_OPERATIONS):
-        return "Q-08"
     if isinstance(seen.outcome, NoAnswer | Stuck):
         return SILENCE
     if len(ids) > 1:
@@ -86,6 +99,37 @@ def blamed(program: Program, seen: Observation) -> str:
     if isinstance(operation, Highest):
         return "J-47"
     return "J-65" if isinstance(operation, Replay) else "J-17"
+
+
+# ----------------------------------------------------------------------------------------------------------- offsets
+
+
+def _wrong_offsets(program: Program, execution: Execution) -> Iterator[Deviation]:
+    """Where an event has not the offset that it had before, or one that is not above that of the event before it.
+
+    The order of the events themselves was looked at by then.
+    """
+    known: dict[tuple[str, str, int], Offset] = {}
+    reached: dict[tuple[str, str], Offset] = {}
+    for seen in sorted(execution.observations, key=lambda one: one.began):
+        operation, namespace = seen.step.operation, seen.step.namespace
+        if isinstance(operation, Query):
+            reached.pop((namespace, operation.name), None)
+        if not (isinstance(operation, Take) and isinstance(seen.outcome, Taken)):
+            continue
+        for one in seen.outcome.envelopes:
+            before = known.setdefault((namespace, one.persistence_id, one.sequence_nr), one.offset)
+            behind = reached.get((namespace, operation.name))
+            right = f"{before}, as before" if before != one.offset else f"one above {behind}"
+            if before != one.offset or (behind is not None and not _is_above(one.offset, behind)):
+                about = f"{one.persistence_id} {one.sequence_nr} at offset"
+                rules = program.rules or ("Q-16",)
+                yield Deviation(seen.number, rules, f"{about} {one.offset}", f"{about} {right}", "offset")
+            reached[namespace, operation.name] = one.offset
+
+
+def _is_above(offset: Offset, other: Offset) -> bool:
+    return offset.origin == other.origin and other < offset
 
 
 # ---------------------------------------------------------------------------------------------------------- coverage

@@ -19,6 +19,7 @@ from .history import Execution, Observation
 from .model import START_OF_CLOCK
 from .operations import Cancel, Close, Query, Reopen, Take
 from .outcomes import AnyOutcome, Cancelled, Done, Failed, NoAnswer, Raised, Stuck
+from .overlap_reach import reach
 from .program import Program, Step
 from .readers import Readers
 from .runner import Limits, answer, outcome_of
@@ -88,6 +89,7 @@ class Run:
         self._calls: dict[str, tuple[int, asyncio.Task[AnyOutcome]]] = {}
         self._cancelled: set[int] = set()
         self._readers = Readers(prefix)
+        self._reach = reach(program.steps, stage.backend.claims) if program.uses_queries else {}
         self._ended: set[str] = set()
         self.before_cancel: Callable[[str], Awaitable[None]] = lambda _: pause()
 
@@ -193,7 +195,8 @@ class Run:
         if isinstance(step.operation, Reopen):
             return await outcome_of(self._reopened())
         if isinstance(step.operation, Take):
-            return await outcome_of(self._readers.take(step, step.operation.count))
+            due = self._reach[number] - self._readers.given(step)
+            return await outcome_of(self._readers.take(step, min(due, step.operation.count)))
         if isinstance(step.operation, Close):
             return await outcome_of(self._readers.close(step))
         return await outcome_of(self._asked(number, step))

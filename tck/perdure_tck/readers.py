@@ -46,6 +46,8 @@ class Reader:
     def __init__(self, query: Query, start: Offset, prefix: str, iterator: AsyncIterator[Item] | ValueError) -> None:
         self.query = query
         self.start = start
+        self.given = 0
+        """How many items came of it in all."""
         self.offsets: list[Offset] = []
         self._prefix = prefix
         self._iterator = iterator
@@ -180,13 +182,29 @@ class Readers:
             return NO_OFFSET if after.number else source.start
         return Offset.parse(str(source.offsets[number - 1]))
 
+    def given(self, step: Step) -> int:
+        """How many items the query of a take has given up to now."""
+        assert isinstance(step.operation, Take)
+        reader = self._open.get((step.namespace, step.operation.name))
+        return reader.given if reader else 0
+
     async def take(self, step: Step, due: int) -> AnyOutcome:
-        """What a query gives; of a live one as many as are due are waited for, and what is ready beyond."""
+        """What a query gives; of a live one as many as are due are waited for, and what is ready beyond.
+
+        Cancelling it closes the query, as it does for whoever is in an `async for`.
+        """
         take = step.operation
         assert isinstance(take, Take)
         reader = self._open.get((step.namespace, take.name))
         if reader is None:
             return Done()
+        try:
+            return await self._taken(reader, step, take, due)
+        except asyncio.CancelledError:
+            await self._close(step.namespace, take.name)
+            raise
+
+    async def _taken(self, reader: Reader, step: Step, take: Take, due: int) -> AnyOutcome:
         items: list[Item] = []
         ended, reason = "", ""
         beyond_s = QUIET_S if any("pending" in text for text in step.expected) else 0
@@ -198,6 +216,7 @@ class Readers:
                     ended = "pending"
                     break
                 items.append(item)
+                reader.given += 1
         except _End as end:
             ended, reason = end.word, end.reason
         except _NotAnItem as error:

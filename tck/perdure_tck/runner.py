@@ -14,6 +14,7 @@ from perdure import MAX_SEQUENCE_NR, PersistentRepr, SelectedSnapshot, Storage, 
 from perdure.errors import SequenceConflict, Unreadable, WriteFailed
 
 from .history import Execution, Observation, Recorder
+from .leftovers import LEFTOVERS, Leftovers
 from .model import START_OF_CLOCK
 from .operations import (
     ACTOR_OPERATIONS,
@@ -134,12 +135,15 @@ async def _play(
 ) -> None:
     stage.clock.now = START_OF_CLOCK
     troupe = Troupe(stage.backend.actor_runtime)
+    left = Leftovers(stage.directory) if program.private and LEFTOVERS in program.rules else None
     for number, step in enumerate(program.steps, 1):
         limit_s = limits.of(step.operation.kind)
         stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
         outcome = await _observed(step, number, stage, limit_s, readers, troupe, lambda: due(observations))
+        if left is not None:
+            outcome = await left.after(step, outcome, bool(readers))
         if stage.pulse.given_up:
             return  # an answer that comes too late is none, and nobody waits for the next one
         if recorder:

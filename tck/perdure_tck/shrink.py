@@ -146,7 +146,8 @@ def _plainer(program: Program) -> Iterator[Program]:
         yield _with(program, tuple(msgspec.structs.replace(step, client="") for step in program.steps))
     for at, step in enumerate(program.steps):
         for operation in _plainer_operations(step.operation):
-            yield _with_step(program, at, operation)
+            if not (step.block and _takes_all(operation)):  # in a block one takes a number of items
+                yield _with_step(program, at, operation)
 
 
 def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
@@ -168,6 +169,8 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
             yield from _less_said(operation, Query(name, subject, True, persistence_id, tag=tag))
         case Take(name=name):
             yield from _less_said(operation, Take(name))
+            if 1 < operation.count < MAX_SEQUENCE_NR:
+                yield Take(name, operation.count - 1)
         case Highest(persistence_id=persistence_id):
             yield from _less_said(operation, Highest(persistence_id))
         case LoadSnapshot(bounds=bounds) | DeleteSnapshots(bounds=bounds):
@@ -175,6 +178,10 @@ def _plainer_operations(operation: AnyOperation) -> Iterator[AnyOperation]:
                 yield msgspec.structs.replace(operation, bounds=fewer)
         case _:
             pass
+
+
+def _takes_all(operation: AnyOperation) -> bool:
+    return isinstance(operation, Take) and operation.count == MAX_SEQUENCE_NR
 
 
 def _less_said(value: Said, plain: Said) -> Iterator[Said]:

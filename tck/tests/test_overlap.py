@@ -11,13 +11,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import perdure_zoo
 import pytest
-from perdure import AtomicWrite, Backend, Claims, EventEnvelope, Location, Storage, WriteRejected
+from perdure import AtomicWrite, Backend, Claims, EventEnvelope, Location, Offset, Storage, WriteRejected
 from perdure_memory import backend as memory
 from perdure_sqlite import backend as sqlite
 from perdure_tck import overlap_generation
 from perdure_tck.examiner import Examiner, Finding
 from perdure_tck.judge import disagreement, unmet_claim
-from perdure_tck.offers import Offers
 from perdure_tck.outcomes import Cancelled
 from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program
@@ -245,6 +244,56 @@ def test_a_backend_with_connections_is_judged_on_a_real_loop() -> None:
     assert finding.coverage["real_runs"] == finding.coverage["interleavings"] > 0
 
 
+# --------------------------------------------------------------------------------------------------------------- feeds
+
+
+FEED = """\
+rules Q-08
+one_handle
+
+query f all events
+together
+  a: write p 1
+  b: write q 1
+  c: take f {count}
+end
+"""
+
+
+def test_a_take_of_more_than_will_come_rightly_waits() -> None:
+    finding = examined(memory, FEED.format(count=3))
+    assert not finding.witnesses
+    assert finding.coverage["looks"] > 0
+
+
+def test_a_take_of_what_has_come_and_is_never_given_deviates() -> None:
+    witness = examined(perdure_zoo.animal("woken_too_early").backend, FEED.format(count=2)).witnesses[0]
+    assert witness.steps[-1].observed.startswith("never answered")
+    assert [step.operation for step in witness.steps] == ["query f all events", "write p 1", "take f 1"]
+
+
+def test_a_take_that_is_cancelled_closes_its_query_and_harms_nobody() -> None:
+    cancelled = FEED.format(count=2).replace("  b: write q 1\n", "  a: cancel c\n  b: write q 1\n")
+    behind = "take f all\nquery g current all events after f\ntake g all\n"
+    finding = examined(memory, cancelled + behind)
+    assert not finding.witnesses
+    assert 0 < finding.coverage["cancelled"] < finding.coverage["interleavings"]
+
+
+def test_offsets_that_go_down_deviate_though_the_events_are_right() -> None:
+    backend = caged_with_queries("downwards", OffsetsGoDown)
+    deviations = []
+    with Examiner(backend) as examiner:
+        deviations += examiner.overlaps.search(program(FEED.format(count=2)), backend.claims).deviations
+    assert [one.field for one in deviations] == ["offset"]
+    assert "above" in deviations[0].allowed
+
+
+class OffsetsGoDown(WardQueries):
+    def shown(self, row: EventEnvelope, subject: str, tag: str) -> EventEnvelope:
+        return EventEnvelope(Offset(row.offset.origin, 100 - row.offset.position), row.event)
+
+
 # ---------------------------------------------------------------------------------------------------------- generated
 
 
@@ -259,10 +308,9 @@ def test_generated_programs_are_always_the_same_and_lose_nothing_as_text() -> No
 
 
 def test_generated_programs_find_nothing_in_memory_and_races_where_there_are_some() -> None:
-    offers = Offers()
-
     def found(backend: Backend, count: int) -> list[Finding]:
         with Examiner(backend) as examiner:
+            offers = examiner.offers()
             asked = [
                 overlap_generation.within(one, backend.claims, offers) for one in overlap_generation.programs(1, count)
             ]
@@ -276,6 +324,10 @@ def test_generated_programs_find_nothing_in_memory_and_races_where_there_are_som
         ("reads_then_writes", "J-"),
         ("batch_is_seen_row_by_row", "J-"),
         ("one_temporary_file", "S-"),
+        ("passes_a_late_commit", "Q-08"),
+        ("woken_too_early", "Q-08"),
+        ("goes_live_from_the_end", "Q-08"),
+        ("timer_ends_catching_up", "Q-08"),
     ):
         witness = found(perdure_zoo.animal(name).backend, 150)[0].witnesses[0]
         assert witness.rules[0].startswith(chapter)
