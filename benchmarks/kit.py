@@ -1,4 +1,5 @@
-"""The kit on the reference backends: `python benchmarks/kit.py`. What `perdure run` does, without writing a report.
+"""The kit on the reference backends: `python benchmarks/kit.py`. What `perdure run` does, generated
+programs included, without writing a report.
 
 The limit beside it is the model alone: it walks through the same programs and judges them on no backend at all.
 """
@@ -15,12 +16,12 @@ from pathlib import Path
 from _table import Beside, Case, Goal, NotRun, OpenSuite, Suite, main, seconds_since
 from perdure import load_backend
 from perdure_tck.document import Footer
-from perdure_tck.engine import Request, conduct
+from perdure_tck.engine import GENERATED, Request, conduct
 from perdure_tck.judge import disagreement
 from perdure_tck.packs import installed_programs
 from perdure_tck.program import Program
 
-SECONDS_ALLOWED = {"memory": 10.0, "sqlite": 30.0}
+SECONDS_ALLOWED = {"memory": 5.0, "sqlite": 20.0}
 
 
 @asynccontextmanager
@@ -70,7 +71,8 @@ async def _seconds(name: str, programs: Sequence[Program]) -> float:
 
 def _conducted(name: str, programs: Sequence[Program]) -> Footer:
     """A whole run. What it says of the backend does not matter here, as long as it came to its end."""
-    run = conduct(load_backend(name), Request(programs=programs, today=datetime.date.today()))
+    request = Request(programs=programs, generated=GENERATED["core"], today=datetime.date.today(), chosen_by=name)
+    run = conduct(load_backend(name), request)
     if run.faults:
         raise NotRun(f"the run on {name} ended early: {run.faults[0]}")
     return run.footer

@@ -7,14 +7,15 @@ import platform
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 from perdure import Backend, Claims
 
-from . import actor_generation, overlap_generation
+from . import actor_generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
 from .examiner import Examiner, Finding, readable
@@ -37,9 +38,6 @@ GENERATED: Mapping[str, int] = {"core": 2_600, "full": 26_000}
 
 OVERLAPPING_SHARE = 10
 """For every tenth of them, one more with overlapping steps, under one schedule."""
-
-ON_REAL_LOOP_SHARE = 4
-"""Of those every fourth, where a backend cannot run on a simulated event loop: there each takes ten times as long."""
 
 ACTORS_SHARE = 26
 """For every so many of them, one more with actors: each takes as long as ten others."""
@@ -100,15 +98,16 @@ class _Evidence:
 
     def witnesses_against(self, rule_id: str) -> tuple[Witness, ...]:
         """The witnesses against a rule, shortest first, from whichever program; probes do not count."""
-        found = [witness for finding in self._all() for witness in finding.witnesses]
-        return tuple(sorted((one for one in found if rule_id in one.rules), key=lambda one: len(one.steps)))
+        return tuple(sorted((one for one in self._witnesses if rule_id in one.rules), key=lambda one: len(one.steps)))
 
     def blamed(self) -> set[str]:
-        return {rule_id for finding in self._all() for witness in finding.witnesses for rule_id in witness.rules}
+        return {rule_id for witness in self._witnesses for rule_id in witness.rules}
 
-    def _all(self) -> Iterator[Finding | Swept]:
-        yield from self.findings.values()
-        yield from self.swept.values()
+    @cached_property
+    def _witnesses(self) -> Sequence[Witness]:
+        """Asked for when everything has been gathered, and then once for each rule."""
+        found: Iterable[Finding | Swept] = (*self.findings.values(), *self.swept.values())
+        return [witness for finding in found for witness in finding.witnesses]
 
 
 def conduct(
@@ -129,17 +128,15 @@ def conduct(
 
     try:
         _refuse_claims(claims)
-        cases = _cases(rules, claims, request)
-        with new_examiner() as examiner:
-            evidence.offers = examiner.offers()
-            work = _generated(request, claims, evidence.offers)
-            with Lanes(work, new_examiner, progress, apart=recorder is None) as lanes:
+        with Lanes(_generated(request, claims), new_examiner, progress, apart=recorder is None) as lanes:
+            cases = _cases(rules, claims, request)
+            with new_examiner() as examiner:
+                evidence.offers = examiner.offers()
                 _gather(examiner, [case for case in cases if not case.program.hazards], evidence, progress)
-                _gather_overlapping(examiner, request, evidence, progress)
                 _gather_actors(examiner, request, evidence, progress)
-                for finding in lanes.findings():
-                    evidence.findings[finding.program] = finding
-                    evidence.generated += 1
+            for finding in lanes.findings():
+                evidence.findings[finding.program] = finding
+                evidence.generated += 1
         _gather_swept(backend, claims, cases, request, evidence, progress)
     except KitFault as fault:
         evidence.fault = fault
@@ -233,24 +230,6 @@ def _sweeping(progress: Progress, number: int, total: int, name: str) -> Callabl
     return told
 
 
-def _gather_overlapping(examiner: Examiner, request: Request, evidence: _Evidence, progress: Progress) -> None:
-    """Generated programs with overlapping steps, until enough deviated."""
-    count = 0 if request.rules else request.generated // OVERLAPPING_SHARE
-    if count and examiner.overlaps.not_simulated:
-        count //= ON_REAL_LOOP_SHARE
-    programs = overlap_generation.programs(SEED, count)
-    within = [overlap_generation.within(program, examiner.claims, evidence.offers) for program in programs]
-    asked = {program.name: program for program in within if program.overlaps}
-    places = {name: number for number, name in enumerate(asked, 1)}
-
-    def tell(name: str) -> None:
-        progress(places[name], len(places), name)
-
-    for finding in examiner.examine_all(asked.values(), _enough, tell):
-        evidence.findings[finding.program] = finding
-        evidence.generated += 1
-
-
 def _gather_actors(examiner: Examiner, request: Request, evidence: _Evidence, progress: Progress) -> None:
     """Generated programs of actors, until enough deviated."""
     count = 0 if request.rules or not evidence.offers.journal else request.generated // ACTORS_SHARE
@@ -269,15 +248,16 @@ def _enough(findings: Sequence[Finding]) -> bool:
     return sum(bool(finding.witnesses) for finding in findings) >= DEVIATING_MAX
 
 
-def _generated(request: Request, claims: Claims, offers: Offers) -> Work:
+def _generated(request: Request, claims: Claims) -> Work:
+    count = 0 if request.rules else request.generated
     return Work(
         seed=SEED,
-        count=0 if request.rules else request.generated,
+        count=count,
+        overlapping=count // OVERLAPPING_SHARE,
         words=request.chosen_by,
         claims=claims,
         operation_limit_s=request.operation_limit_s,
         open_limit_s=request.open_limit_s,
-        offers=offers,
     )
 
 

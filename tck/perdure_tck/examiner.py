@@ -33,8 +33,12 @@ SHRUNK_MAX = 3
 always made small, since that tells its rule."""
 
 
+SHARED_BY = 100
+"""How many programs share a location: what others left is passed by, not waded through by a backend that looks at all
+of it."""
+
 FEED_SHARED_BY = 16
-"""How many programs with queries share a location."""
+"""How many programs with queries share one. Each of them reads past what the others wrote."""
 
 REPEATS = 3
 REPEATS_MAX = 20
@@ -70,7 +74,7 @@ class Examiner:
         self._open_limit_s = open_limit_s
         self._recorder = recorder
         self._stages: dict[tuple[int | None, bool], Stage] = {}
-        self._queried: Counter[int | None] = Counter()
+        self._played: Counter[tuple[int | None, bool]] = Counter()
         self._trials = 0
         self._shrunk: Counter[tuple[str, ...]] = Counter()
         self._findings: dict[tuple[str, Claims], Finding] = {}
@@ -150,8 +154,7 @@ class Examiner:
     def _try_shared(self, program: Program, claims: Claims) -> Trial:
         if program.own_location:
             return self.try_alone(program, claims)
-        kept = self._stage_of_queries if program.uses_queries else self._shared_stage
-        stage = kept(program.page_size)
+        stage = self._fresh_enough(program.page_size, program.uses_queries)
         trial = self._try(program, claims, stage)
         if stage.pulse.given_up and not trial.deviations:
             self._leave_stages()  # it was closing what was left open that gave no answer
@@ -241,15 +244,13 @@ class Examiner:
     def _shared_stage(self, page_size: int | None) -> Stage:
         return self._kept_stage(page_size, of_queries=False)
 
-    def _stage_of_queries(self, page_size: int | None) -> Stage:
-        """The location of programs with queries: only theirs, and a fresh one now and then, so that feeds stay short.
-
-        Each of them reads past what the others wrote.
-        """
-        self._queried[page_size] += 1
-        if self._queried[page_size] % FEED_SHARED_BY == 0 and (page_size, True) in self._stages:
-            self._stages.pop((page_size, True)).close()
-        return self._kept_stage(page_size, of_queries=True)
+    def _fresh_enough(self, page_size: int | None, of_queries: bool) -> Stage:
+        """The location of programs that ask queries, or of those that ask none; a fresh one now and then."""
+        kind = page_size, of_queries
+        self._played[kind] += 1
+        if self._played[kind] % (FEED_SHARED_BY if of_queries else SHARED_BY) == 0 and kind in self._stages:
+            self._stages.pop(kind).close()
+        return self._kept_stage(page_size, of_queries)
 
     def _kept_stage(self, page_size: int | None, of_queries: bool) -> Stage:
         if (page_size, of_queries) not in self._stages:

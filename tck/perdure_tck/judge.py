@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import msgspec
 from perdure import Claims, EventEnvelope, Payload, PersistentRepr, SelectedSnapshot
@@ -120,7 +120,7 @@ def _disagreement(program: Program, claims: Claims) -> str:
         return disagreement_of(program, claims)
     worlds = _Worlds(program, claims)
     for number, step in enumerate(program.steps, 1):
-        transitions = worlds.step(number)
+        transitions = worlds.step(number, worlds.before(number))
         outcomes = [transition.outcome for transition in transitions]
         if step.expected and not any(outcome.agrees(text) for outcome in outcomes for text in step.expected):
             allowed = " or ".join(map(str, outcomes))
@@ -133,7 +133,8 @@ class _Worlds:
     """The model's state of each namespace that a program touches; they share one clock."""
 
     def __init__(self, program: Program, claims: Claims, page_size: int = PAGE_SIZE) -> None:
-        self._program = program
+        self._steps = program.steps
+        self._namespaces = [step.namespace for step in program.steps]
         self._claims = claims
         self._fresh = State(page_size=page_size)
         self._states: dict[str, State] = {}
@@ -142,19 +143,18 @@ class _Worlds:
         self._needs_sharing = len(clients) > len({client.partition("@")[2] for client in clients})
 
     def before(self, number: int) -> State:
-        stored = self._states.get(self._program.steps[number - 1].namespace, self._fresh)
+        stored = self._states.get(self._namespaces[number - 1], self._fresh)
         return stored if stored.now == self._now else msgspec.structs.replace(stored, now=self._now)
 
-    def step(self, number: int, observed: AnyOutcome | None = None) -> tuple[Transition, ...]:
-        step = self._program.steps[number - 1]
+    def step(self, number: int, before: State, observed: AnyOutcome | None = None) -> tuple[Transition, ...]:
         if self._needs_sharing and not self._claims.shared:
             raise NeedsClaim("shared")
-        return model.step(self.before(number), step.operation, number, self._claims, observed)
+        return model.step(before, self._steps[number - 1].operation, number, self._claims, observed)
 
     def move(self, number: int, transition: Transition) -> None:
-        self._states[self._program.steps[number - 1].namespace] = transition.state
+        self._states[self._namespaces[number - 1]] = transition.state
         self._now = transition.state.now
-        if isinstance(self._program.steps[number - 1].operation, Reopen):
+        if isinstance(self._steps[number - 1].operation, Reopen):
             self._cut_off_all()
 
     def _cut_off_all(self) -> None:
@@ -171,9 +171,9 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     compare = Comparison(program, claims)
     for seen in execution.observations:
         before = worlds.before(seen.number)
-        transitions = worlds.step(seen.number, seen.outcome)
+        transitions = worlds.step(seen.number, before, seen.outcome)
         chosen, fields = compare.nearest(transitions, seen.outcome)
-        if fields is not None:
+        if fields is not None and isinstance(seen.outcome, Taken):
             fields = {**fields, **offsets.wrong(seen.step.namespace, chosen.outcome, seen.outcome)}
         pair = chosen.outcome, seen.outcome
         if fields is None:
@@ -202,11 +202,19 @@ class Foresight:
 
     def __init__(self, program: Program, claims: Claims, page_size: int) -> None:
         self._program = program
-        self._worlds = _Worlds(program, claims, page_size)
+        self._claims = claims
+        self._page_size = page_size
         self._compare = Comparison(program, claims)
         self._walked = 0
         self._lost = False
-        self._needed = any(isinstance(step.operation, Query) and not step.operation.current for step in program.steps)
+
+    @cached_property
+    def _needed(self) -> bool:
+        return any(isinstance(step.operation, Query) and not step.operation.current for step in self._program.steps)
+
+    @cached_property
+    def _worlds(self) -> _Worlds:
+        return _Worlds(self._program, self._claims, self._page_size)
 
     def due(self, observations: Sequence[Observation]) -> int:
         """Of the step behind these observations. After a deviation nothing is worth waiting for."""
@@ -222,7 +230,8 @@ class Foresight:
     def _walk(self, seen: Observation) -> None:
         self._walked = seen.number
         if not self._lost:
-            chosen, fields = self._compare.nearest(self._worlds.step(seen.number, seen.outcome), seen.outcome)
+            before = self._worlds.before(seen.number)
+            chosen, fields = self._compare.nearest(self._worlds.step(seen.number, before, seen.outcome), seen.outcome)
             self._worlds.move(seen.number, chosen)
             self._lost = fields is None
 
@@ -256,12 +265,18 @@ class Comparison:
         self._excused = {name for name in ("writer_uuid", "tags", "metadata") if not getattr(claims, name)}
         if not claims.event_manifest:
             self._excused.add("manifest")
-        self._payloads: set[bytes] = set()
-        for number, step in enumerate(program.steps, 1):
-            self._payloads.update(_payloads_of(step.operation, number))
+        self._program = program
+
+    @cached_property
+    def _payloads(self) -> frozenset[bytes]:
+        """Everything that the program writes: asked for only where something is wrong."""
+        steps = enumerate(self._program.steps, 1)
+        return frozenset(data for number, step in steps for data in _payloads_of(step.operation, number))
 
     def fields(self, allowed: AnyOutcome, observed: AnyOutcome) -> Mapping[str, tuple[str, str]] | None:
         """What was observed and what is allowed, for each field that differs; None if more than fields differ."""
+        if allowed == observed:
+            return {}
         match allowed, observed:
             case Events(), Events():
                 return self._events(allowed.events, observed.events)
@@ -276,6 +291,8 @@ class Comparison:
         self, transitions: Sequence[Transition], observed: AnyOutcome
     ) -> tuple[Transition, Mapping[str, tuple[str, str]] | None]:
         """The transition whose outcome is most like the observed one, and how the two differ."""
+        if len(transitions) == 1:
+            return transitions[0], self.fields(transitions[0].outcome, observed)
         differences = [self.fields(one.outcome, observed) for one in transitions]
         best = min(range(len(transitions)), key=lambda at: _weight(differences[at]))
         return transitions[best], differences[best]
@@ -288,8 +305,6 @@ class Comparison:
     def _events(
         self, allowed: tuple[PersistentRepr, ...], observed: tuple[PersistentRepr, ...]
     ) -> Mapping[str, tuple[str, str]] | None:
-        if allowed == observed:
-            return {}
         if [_key(event) for event in allowed] != [_key(event) for event in observed]:
             return None
         found: dict[str, tuple[str, str]] = {}

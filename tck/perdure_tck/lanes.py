@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,7 @@ from typing import IO
 import msgspec
 from perdure import Claims, load_backend
 
-from . import generation
+from . import generation, overlap_generation
 from .examiner import Examiner, Finding, readable
 from .offers import Offers
 from .program import Program
@@ -32,24 +32,36 @@ from .stage import KitFault
 
 Progress = Callable[[int, int, str], None]
 
-LANES = 2
-DEVIATING_MAX = 4
+LANES = 3
+"""One more than the processors of a small machine: while one lane waits for a disk, another one goes on."""
+
+DEVIATING_MAX = 3
 """How many deviating programs a lane runs before it stops."""
+
+DEVIATING_OVERLAPPING_MAX = 2
+"""The same for programs with overlapping steps."""
+
+ON_REAL_LOOP_SHARE = 4
+"""Of programs with overlapping steps every fourth, where a backend cannot run on a simulated event loop: there each
+takes ten times as long."""
 
 FEW = 200
 """So few programs are not worth a process."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What all lanes of a run have in common. `words` are those that choose the backend; "" if none do."""
+    """What all lanes of a run have in common. `words` are those that choose the backend; "" if none do.
+
+    `count` programs one step after the other, and `overlapping` more with steps that overlap.
+    """
 
     seed: int
     count: int
+    overlapping: int
     words: str
     claims: Claims
     operation_limit_s: float
     open_limit_s: float
-    offers: Offers
 
 
 class _Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,8 +135,7 @@ class Lanes:
 
     def _played(self, place: int) -> list[Finding]:
         with self._new_examiner() as examiner:
-            programs = itertools.takewhile(lambda _: not self._interrupted.is_set(), _programs(self._work, place))
-            return list(_findings(examiner, programs, self._work, self._tell))
+            return list(_findings(examiner, self._work, place, self._tell, self._interrupted.is_set))
 
     def _heard(self, place: int) -> list[Finding]:
         process = self._processes[place]
@@ -145,26 +156,39 @@ class Lanes:
         raise KitFault(f"the process of lane {place + 1} of the generated programs {_ending(process.wait())}")
 
     def _tell(self, program: str) -> None:
-        self._progress(next(self._done), self._work.count, program)
-
-
-def _programs(work: Work, place: int) -> Iterator[Program]:
-    return generation.programs(work.seed, work.count, first=place, every=LANES)
+        self._progress(next(self._done), self._work.count + self._work.overlapping, program)
 
 
 def _findings(
-    examiner: Examiner, programs: Iterable[Program], work: Work, tell: Callable[[str], None]
+    examiner: Examiner, work: Work, place: int, tell: Callable[[str], None], stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Finding]:
-    """What one lane finds, until enough deviated: what is broken everywhere need not be shown everywhere."""
+    """What one lane finds. Of either kind until enough deviated: what is broken everywhere need not be shown so."""
+    if not work.count:
+        return
+    offers = examiner.offers()
     deviating = 0
-    for program in programs:
+    for program in generation.programs(work.seed, work.count, first=place, every=LANES):
+        if stopped() or deviating == DEVIATING_MAX:
+            break
         tell(program.name)
-        asked = generation.within(program, examiner.claims, *work.offers)
-        finding = examiner.examine(asked)
+        finding = examiner.examine(generation.within(program, examiner.claims, *offers))
         yield finding
         deviating += bool(finding.witnesses)
-        if deviating == DEVIATING_MAX:
-            return
+
+    def enough(findings: Sequence[Finding]) -> bool:
+        return stopped() or sum(bool(finding.witnesses) for finding in findings) >= DEVIATING_OVERLAPPING_MAX
+
+    if work.overlapping:
+        yield from examiner.examine_all(_overlapping(examiner, work, place, offers), enough, tell)
+
+
+def _overlapping(examiner: Examiner, work: Work, place: int, offers: Offers) -> Iterator[Program]:
+    """The programs of a lane with overlapping steps, those left out that no longer have any for this backend."""
+    count = work.overlapping // (ON_REAL_LOOP_SHARE if examiner.overlaps.not_simulated else 1)
+    for program in itertools.islice(overlap_generation.programs(work.seed, count), place, None, LANES):
+        asked = overlap_generation.within(program, examiner.claims, offers)
+        if asked.overlaps:
+            yield asked
 
 
 def _begun(work: Work, place: int, directory: Path) -> subprocess.Popen[bytes]:
@@ -209,14 +233,14 @@ def _play(lane: _Lane, answers: IO[bytes]) -> None:
     settings = dict(one.split("=", 1) for one in options[1::2])
     backend = load_backend(name, settings)
     with Examiner(backend, work.claims, work.operation_limit_s, work.open_limit_s) as examiner:
-        programs = _programs(work, lane.place)
-        for finding in _findings(examiner, programs, work, lambda program: _say(answers, _Began(program))):
+        for finding in _findings(examiner, work, lane.place, lambda program: _say(answers, _Began(program))):
             _say(answers, _Found(finding))
 
 
 def _say(answers: IO[bytes], line: _Line) -> None:
     answers.write(msgspec.json.encode(line) + b"\n")
-    answers.flush()
+    if not isinstance(line, _Found):  # which something else follows at once: whoever listens is woken half as often
+        answers.flush()
 
 
 def _end_with_parent() -> None:

@@ -111,6 +111,7 @@ def _key_of(state: State) -> object:
         state.feed,
         state.deleted,
         frozenset(state.queries.items()),
+        state.page_size,
     )
 
 

@@ -140,7 +140,8 @@ def _rejected(write: AtomicWrite, claims: Claims) -> tuple[bool, ...]:
     """
     if claims.atomic_batch is not None and len(write.events) > claims.atomic_batch:
         return (True,)
-    if any(_beyond_a_limit(event, claims) for event in write.events):
+    limited = claims.payload_size_max is not None or (claims.tags and claims.tags_without)
+    if limited and any(_beyond_a_limit(event, claims) for event in write.events):
         return (True,)
     if all(is_unicode(_text(event, _EVERY_FIELD)) for event in write.events):
         return (False,)
@@ -164,26 +165,26 @@ def _beyond_a_limit(event: PersistentRepr, claims: Claims) -> bool:
 
 def _text(event: PersistentRepr, claims: Claims) -> str:
     """All text of an event that a backend with these claims keeps."""
-    return "".join(
-        (
-            event.payload.manifest,
-            event.manifest if claims.event_manifest else "",
-            event.writer_uuid if claims.writer_uuid else "",
-            *(event.tags if claims.tags else ()),
-            event.metadata.manifest if claims.metadata and event.metadata is not None else "",
-        )
+    return (
+        event.payload.manifest
+        + (event.manifest if claims.event_manifest else "")
+        + (event.writer_uuid if claims.writer_uuid else "")
+        + ("".join(event.tags) if event.tags and claims.tags else "")
+        + (event.metadata.manifest if claims.metadata and event.metadata is not None else "")
     )
 
 
 def as_kept(event: PersistentRepr, now: int, claims: Claims) -> PersistentRepr:
     """The event as it must come back: with its time filled in, and without what the backend does not claim to keep."""
-    return msgspec.structs.replace(
-        event,
-        timestamp=_rounded(event.timestamp or now, claims),
-        writer_uuid=event.writer_uuid if claims.writer_uuid else "",
-        manifest=event.manifest if claims.event_manifest else "",
-        tags=event.tags if claims.tags else frozenset(),
-        metadata=event.metadata if claims.metadata else None,
+    return PersistentRepr(
+        event.persistence_id,
+        event.sequence_nr,
+        event.payload,
+        event.manifest if claims.event_manifest else "",
+        event.writer_uuid if claims.writer_uuid else "",
+        _rounded(event.timestamp or now, claims),
+        event.tags if claims.tags else frozenset(),
+        event.metadata if claims.metadata else None,
     )
 
 

@@ -91,20 +91,8 @@ class Batch(msgspec.Struct, frozen=True):
     metadata: Content | None = None
 
     def atomic_write(self, step: int) -> AtomicWrite:
-        return AtomicWrite(tuple(self._event(number, step) for number in range(self.first, self.last + 1)))
-
-    def _event(self, number: int, step: int) -> PersistentRepr:
-        data = self.content.data() if self.content else default_data(self.persistence_id, number, step)
-        return PersistentRepr(
-            persistence_id=self.persistence_id,
-            sequence_nr=number,
-            payload=Payload(self.serializer_id, self.payload_manifest, data),
-            manifest=self.manifest,
-            writer_uuid=self.writer_uuid,
-            timestamp=self.timestamp,
-            tags=frozenset(self.tags),
-            metadata=Payload(DEFAULT_SERIALIZER_ID, "metadata", self.metadata.data()) if self.metadata else None,
-        )
+        """What is asked to be written, when this is a part of step `step`."""
+        return _atomic_write(self, step)
 
     def attributes(self) -> str:
         shown = [
@@ -118,6 +106,23 @@ class Batch(msgspec.Struct, frozen=True):
             ("metadata", str(self.metadata) if self.metadata else ""),
         ]
         return "".join(f" {name}={value}" for name, value in shown if value)
+
+
+@lru_cache(maxsize=128)
+def _atomic_write(batch: Batch, step: int) -> AtomicWrite:
+    """Kept for a while, since the runner asks, and then the model; what they are given cannot be changed."""
+    owner, content = batch.persistence_id, batch.content.data() if batch.content else None
+    tags = frozenset(batch.tags)
+    metadata = Payload(DEFAULT_SERIALIZER_ID, "metadata", batch.metadata.data()) if batch.metadata else None
+
+    def event(number: int) -> PersistentRepr:
+        data = default_data(owner, number, step) if content is None else content
+        payload = Payload(batch.serializer_id, batch.payload_manifest, data)
+        return PersistentRepr(
+            owner, number, payload, batch.manifest, batch.writer_uuid, batch.timestamp, tags, metadata
+        )
+
+    return AtomicWrite(tuple(map(event, range(batch.first, batch.last + 1))))
 
 
 def default_data(persistence_id: str, number: int, step: int) -> bytes:
@@ -329,6 +334,7 @@ AnyOperation = (
 JOURNAL_OPERATIONS = (Write, Replay, Highest, Delete)
 SNAPSHOT_OPERATIONS = (SaveSnapshot, LoadSnapshot, DeleteSnapshot, DeleteSnapshots)
 QUERY_OPERATIONS = (Query, Take, Close)
+_WITHOUT_ID = (Take, Close, Reopen, Clock, Cancel, Wait)
 
 
 def ids_of(operation: AnyOperation) -> tuple[str, ...]:
@@ -345,6 +351,6 @@ def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperati
     if isinstance(operation, Write):
         batches = operation.batches
         return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
-    if not ids_of(operation) or isinstance(operation, Take | Close | Reopen | Clock | Cancel | Wait):
+    if isinstance(operation, _WITHOUT_ID) or (isinstance(operation, Query) and not operation.by_persistence_id):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

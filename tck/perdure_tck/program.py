@@ -39,7 +39,7 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def namespace(self) -> str:
-        return self.client.partition("@")[2]
+        return self.client.partition("@")[2] if self.client else ""
 
     def __str__(self) -> str:
         client = f"{self.client}: " if self.client else ""

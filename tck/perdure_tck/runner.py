@@ -71,7 +71,7 @@ class Limits:
         self._silences: Counter[str] = Counter()
 
     def of(self, kind: str) -> float:
-        if self._silences[kind] < IMPATIENT_AFTER:
+        if self._silences.get(kind, 0) < IMPATIENT_AFTER:
             return self._limit_s
         return max(self._limit_s / IMPATIENCE, min(self._limit_s, LEAST_S))
 
@@ -141,7 +141,8 @@ async def _play(
         stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
-        outcome = await _observed(step, number, stage, limit_s, readers, troupe, lambda: due(observations))
+        answered = _answered(step, number, stage, limit_s, readers, troupe, lambda: due(observations))
+        outcome = await outcome_of(answered)
         if left is not None:
             outcome = await left.after(step, outcome, bool(readers))
         if stage.pulse.given_up:
@@ -158,29 +159,27 @@ async def _play(
     stage.pulse.end()
 
 
-async def _observed(
+async def _answered(
     step: Step, number: int, stage: Stage, limit_s: float, readers: Readers, troupe: Troupe, due: Callable[[], int]
 ) -> AnyOutcome:
-    """The outcome of one operation of a sequential program."""
-
-    async def answered() -> AnyOutcome:
-        if isinstance(step.operation, Reopen):
-            await troupe.crash_all()
-            await stage.reopen()
-            return Done()
-        if isinstance(step.operation, Take):
-            return await readers.take(step, due())
-        if isinstance(step.operation, Close):
-            return await readers.close(step)
+    """What comes of one operation of a sequential program."""
+    if isinstance(step.operation, Reopen):
+        await troupe.crash_all()
+        await stage.reopen()
+        return Done()
+    if isinstance(step.operation, Take):
+        return await readers.take(step, due())
+    if isinstance(step.operation, Close):
+        return await readers.close(step)
+    storage = stage.opened(step.client)
+    if storage is None:
         storage = await stage.storage(step.client)
-        stage.pulse.begin(limit_s)  # again, since a handle that had to be opened first took a limit of its own
-        if isinstance(step.operation, ACTOR_OPERATIONS):
-            return await troupe.play(step, number, storage)
-        if isinstance(step.operation, Query):
-            return await readers.open(step, storage.queries)
-        return await answer(step.operation, number, storage, stage.clock)
-
-    return await outcome_of(answered())
+        stage.pulse.begin(limit_s)  # again, since opening the handle took a limit of its own
+    if isinstance(step.operation, ACTOR_OPERATIONS):
+        return await troupe.play(step, number, storage)
+    if isinstance(step.operation, Query):
+        return await readers.open(step, storage.queries)
+    return await answer(step.operation, number, storage, stage.clock)
 
 
 async def outcome_of(answered: Awaitable[AnyOutcome]) -> AnyOutcome:

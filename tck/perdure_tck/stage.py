@@ -153,6 +153,12 @@ class Handle:
     async def storage(self) -> Storage:
         return await asyncio.shield(self._ready)
 
+    @property
+    def opened(self) -> Storage | None:
+        """The storage, if opening has come to a good end."""
+        ready = self._ready
+        return ready.result() if ready.done() and ready.exception() is None else None
+
     async def close(self) -> None:
         self._leave.set()
         await self._task
@@ -203,6 +209,11 @@ class Stage:
             raise KitFault(f"opening {self.backend.name} raised {type(error).__name__}: {error}") from error
         finally:
             self.pulse.end()
+
+    def opened(self, client: str) -> Storage | None:
+        """The open storage of a client, or None if `storage` has still to open it."""
+        handle = self._handles.get(client)
+        return handle.opened if handle else None
 
     async def storage(self, client: str = "") -> Storage:
         """The open storage of a client, opened when it first asks."""

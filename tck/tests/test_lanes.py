@@ -14,7 +14,6 @@ from perdure_memory import backend as memory
 from perdure_tck.engine import Request, conduct
 from perdure_tck.examiner import Examiner, Finding
 from perdure_tck.lanes import FEW, Lanes, Work, _Lane
-from perdure_tck.offers import Offers
 from perdure_tck.stage import KitFault
 
 LANE = "perdure_tck.lanes"
@@ -23,6 +22,7 @@ ODD = """
 import os
 from contextlib import asynccontextmanager
 
+import msgspec
 from perdure import Backend, Storage
 from perdure_memory import backend as memory
 
@@ -57,7 +57,7 @@ async def open_forgetful(location):
 
 deadly = Backend("deadly", open_deadly, memory.claims)
 shut = Backend("shut", open_shut, memory.claims)
-forgetful = Backend("forgetful", open_forgetful, memory.claims)
+forgetful = Backend("forgetful", open_forgetful, msgspec.structs.replace(memory.claims, live_queries=False))
 """
 
 
@@ -74,11 +74,11 @@ def work(words: str, claims: Claims = memory.claims, count: int = COUNT) -> Work
     return Work(
         seed=7,
         count=count,
+        overlapping=20,
         words=words,
         claims=claims,
         operation_limit_s=5.0,
         open_limit_s=60.0,
-        offers=Offers(),
     )
 
 
@@ -95,7 +95,7 @@ def found(words: str, backend: Backend, *, apart: bool) -> list[Finding]:
 def test_processes_find_what_threads_find() -> None:
     apart = found("memory", memory, apart=True)
     assert apart == found("memory", memory, apart=False)
-    assert len(apart) == COUNT
+    assert len(apart) > COUNT
 
 
 def test_witnesses_come_back_whole_from_a_process(odd: str) -> None:
@@ -109,7 +109,7 @@ def test_witnesses_come_back_whole_from_a_process(odd: str) -> None:
 def test_settings_reach_the_process() -> None:
     words = "sqlite --setting layout=akka-net --setting synchronous=OFF"
     backend = load_backend("sqlite", {"layout": "akka-net", "synchronous": "OFF"})
-    assert len(found(words, backend, apart=True)) == COUNT
+    assert len(found(words, backend, apart=True)) > COUNT
 
 
 def test_a_backend_that_ends_its_process_is_a_kit_fault_that_says_so(odd: str) -> None:
