@@ -14,6 +14,7 @@ import msgspec
 from perdure import Claims
 from perdure_tck.document import ShownStep, Struck, Witness
 from perdure_tck.durability import Breach, Judged, Moment, judge_look
+from perdure_tck.hazards import Kind
 from perdure_tck.look import Look, writes_events
 from perdure_tck.past import Past
 from perdure_tck.program import Program
@@ -48,7 +49,8 @@ class Bench:
         self.coverage: Counter[str] = Counter()
         self.measures: dict[str, Measure] = {}
         self.remarks: list[str] = []
-        self.not_run: list[str] = []
+        self.not_run: dict[Kind, str] = {}
+        self.unrecorded = ""
         self.unproven = ""
         self.untouched = False
         self.operations = 0
@@ -121,7 +123,8 @@ class Bench:
             witnesses=tuple(self._witnesses.values()),
             coverage=dict(+self.coverage),
             measures=self.measures,
-            not_run=tuple(dict.fromkeys(self.not_run)),
+            not_run=self.not_run,
+            unrecorded=self.unrecorded,
             unproven=self.unproven,
             untouched=self.untouched,
             remarks=tuple(dict.fromkeys(self.remarks)),
