@@ -32,7 +32,7 @@ from .killing import Attended, Killed, kill_at_failpoint, kill_during, with_fail
 from .looking import Looker
 from .rooms import Rooms
 from .scratch import materialise, read_image
-from .strikes import Key, Strike, distinct, places
+from .strikes import Key, Strike, distinct, places, steps_of
 from .tasks import AnyReport, Closed, Finished, Instant, OpeningFailed, Run, Words, begun, observations, under_way
 
 KILLS = 16
@@ -42,10 +42,10 @@ FAILPOINTS_MAX = 24
 """At how many passings of failpoints a worker is killed, for each program."""
 
 RECOVERIES_MAX = 3
-INSTANTS = 24
+INSTANTS = 32
 """At how many moments of a program it is seen what a disk of each model would keep."""
 
-KEPT: Sequence[tuple[Keep, int]] = (("nothing", 0), ("half", 1), ("half", 2), ("everything", 0))
+KEPT: Sequence[tuple[Keep, int]] = (("nothing", 0), *(("half", seed) for seed in range(6)), ("everything", 0))
 """What of the unsynced reached the disk, with the seed of the choice: the states of each moment."""
 
 SLOW = tuple(Rule(operation=one, delay_s=0.004) for one in ("write", "fsync", "fsyncdir", "rename", "unlink"))
@@ -121,13 +121,14 @@ class Unrecorded:
 
     def _kill(self, calm: Killed) -> None:
         known: set[Key] = set()
+        steps = self._steps("kill")
         struck: list[tuple[Strike, Past]] = []
-        instants = drawn(self._chance, calm, self._bench.program, KILLS)
+        instants = drawn(self._chance, calm, self._bench.program, steps, KILLS)
         for name, found in (("kills_by_chance", self._by_chance(instants)), ("kills_at_failpoints", self._at(calm))):
             for number, (killed, room, words) in enumerate(found, 1):
                 self._bench.progress(number, KILLS, "kill")
                 image = self._image(room)
-                if image is None or not killed.struck or begun(killed.reports, self._bench.program) < 0:
+                if image is None or not killed.struck or begun(killed.reports, self._bench.program) not in steps:
                     continue
                 past = Past(self._bench.program, observations(self._bench.program, killed.reports), self._bench.claims)
                 mine = distinct([Strike(_moment("kill", past, killed.reports), image, words)], known)
@@ -173,6 +174,12 @@ class Unrecorded:
                 words = f"{instant}, in the recovery from a kill {strike.words}"
                 self._bench.judge([Strike(again, image, words)], past, self._looker)
 
+    def _steps(self, kind: Kind) -> frozenset[int]:
+        """What hazards of this kind strike, the opening (0) and the closing included unless they are limited."""
+        program = self._bench.program
+        limits = (steps_of(hazard, program) for hazard in program.hazards if hazard.kind == kind)
+        return frozenset().union(*limits)
+
     # Power cuts
 
     def _cut(self, why: str) -> None:
@@ -200,7 +207,7 @@ class Unrecorded:
         calm = with_failpoints_counted(self._words, self._run_in(program, calm_place), self._limit_s)
         if past_unharmed(bench, calm.reports) is None:
             return
-        instants = drawn(self._chance, calm, program, INSTANTS)
+        instants = drawn(self._chance, calm, program, self._steps("power cut"), INSTANTS)
         with Attended(self._words, self._run_in(program, place), self._limit_s) as worker:
             for number, instant in enumerate(sorted(instants), 1):
                 if not worker.come_to(instant):
@@ -255,8 +262,8 @@ def past_unharmed(bench: Bench, reports: Sequence[AnyReport]) -> Past | None:
     return None
 
 
-def drawn(chance: random.Random, calm: Killed, program: Program, count: int) -> list[Instant]:
-    """So many moments by chance, as many in each step, in the opening and in the closing."""
+def drawn(chance: random.Random, calm: Killed, program: Program, steps: frozenset[int], count: int) -> list[Instant]:
+    """So many moments by chance, as many in each of these steps: also in the opening (0), and in the closing."""
     heard = zip(calm.reports, calm.heard_s, strict=False)
     spans: dict[int, tuple[float, float]] = {}
     so_far: list[AnyReport] = []
@@ -264,7 +271,7 @@ def drawn(chance: random.Random, calm: Killed, program: Program, count: int) -> 
         so_far.append(report)
         number = begun(so_far, program)
         spans[number] = spans.get(number, (at_s, at_s))[0], at_s
-    phases = [number for number in spans if number >= 0]
+    phases = [number for number in spans if number in steps]
     found = []
     for place in range(count if phases else 0):
         number = phases[place % len(phases)]
