@@ -30,6 +30,7 @@ from .failing import Trial, Tried, trials, tried
 from .images import Image
 from .looking import Looker, words_of
 from .proofs import Rerun, past_of, read
+from .recording._calls import Read
 from .recording._final_state import final_state
 from .recording._record import Recording, record
 from .recording._refusal import refusal
@@ -133,7 +134,11 @@ class Sweep:
             case _ if hazard.trouble == "lying sync":
                 self._lie(recording, bench, looker, past)
             case _:
-                self._fail(hazard, trials(hazard, trace, steps, self._ask.runs_max), bench, looker, recording)
+                reads = self._reads(bench.program) if hazard.trouble == "failed read" else ()
+                chosen = trials(hazard, trace, steps, self._ask.runs_max, reads)
+                self._fail(hazard, chosen, bench, looker, recording)
+                if hazard.trouble == "failed read":
+                    self._fail_recovery(hazard, bench, looker, past, recording)
 
     # A second kill, while it recovers from the first
 
@@ -151,6 +156,15 @@ class Sweep:
                 bench.judge(distinct(recoveries(recording.trace, strike), known), past, looker)
 
     # Calls that fail
+
+    def _reads(self, program: Program, start: Image = EMPTY_IMAGE) -> Sequence[Read]:
+        """What is read when nothing fails. Recorded apart: a stop at each read would slow down every other sweep."""
+        room = self._rooms.new("reads")
+        with self._rooms.want():
+            materialise(start, room)
+        found = record(self._words, self._run(program, room), limit_s=self._ask.open_limit_s, reads=True)
+        self._rooms.leave(room)
+        return found.reads
 
     def _fail(
         self, hazard: Hazard, chosen: Sequence[Trial], bench: Bench, looker: Looker, recording: Recording
@@ -177,6 +191,21 @@ class Sweep:
             strikes += _after_dropping(one, whole, past)
         bench.judge(distinct(strikes, set()), past, looker)
 
+    def _fail_recovery(self, hazard: Hazard, bench: Bench, looker: Looker, past: Past, recording: Recording) -> None:
+        """Reads fail while a location is opened that was killed behind its last step, when nothing was closed."""
+        trace, closing = recording.trace, _end(past).step
+        killed = image_of(trace, sum(call.step < closing for call in trace.calls))
+        both = frozenset({0, 1})  # the opening and the closing
+        chosen = trials(hazard, trace, both, self._ask.runs_max, self._reads(RECOVERY, killed))
+        run = self._run(RECOVERY, Path())
+        for one in tried(chosen, self._words, run, self._rooms, self._ask.open_limit_s, killed):
+            if one.recording.struck:
+                bench.coverage["failures"] += 1
+                words = f"{one.trial.words}, in the recovery from a kill after the last step"
+                strike = Strike(Moment("error", past.known), read_image(one.room), words)
+                bench.judge([strike], past, looker)
+            self._rooms.leave(one.room)
+
     # A disk that lies, and damage
 
     def _lie(self, recording: Recording, bench: Bench, looker: Looker, past: Past) -> None:
@@ -190,7 +219,7 @@ class Sweep:
             strikes = [strike for strike in distinct(cuts, set()) if strike.moment.told]
             for strike, look in looked_at(strikes, looker, write_more=False):
                 measure = measure.with_state(judge_look(past, strike.moment, look, FULL_CLAIMS))
-        bench.remarks.append(f"a disk that lies about one sync: {measure.told()}")
+        bench.remarks.append(f"a disk that lies about one sync, measured and not judged: {measure.told()}")
 
     def _damage(self, recording: Recording, bench: Bench, looker: Looker, past: Past) -> None:
         if not any(isinstance(report, Closed) for report in recording.reports):

@@ -142,6 +142,7 @@ def test_a_disk_that_lies_is_measured_and_not_judged() -> None:
     found = swept("files", parse(f"{TWO}fail every io with lying sync", "lied"))
     assert rules_of(found) == set()
     (remark,) = found.remarks
+    assert remark.startswith("a disk that lies about one sync, measured and not judged: ")
     assert "states broke it" in remark
 
 
