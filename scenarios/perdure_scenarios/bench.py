@@ -97,7 +97,7 @@ class Bench:
             breaches=(breach,),
             rerun=rerun,
         )
-        directory = str(kept(proof, image, self._keep)) if self._keep else ""
+        directory = self._kept(proof, image)
         struck = Struck(
             strike.moment.context,
             strike.words,
@@ -109,6 +109,16 @@ class Bench:
         text = show(msgspec.structs.replace(self.program, rules=breach.rules, hazards=self.program.hazards))
         steps = tuple(_steps(past, strike.moment, breach))
         return Witness(self.program.name, breach.rules, steps, text, 1, struck=struck)
+
+    def _kept(self, proof: Proof, image: Image | None) -> str:
+        """Where a proof is kept; "" if it is not. What was found stands all the same, and the run says what is not."""
+        if self._keep is None:
+            return ""
+        try:
+            return str(kept(proof, image, self._keep))
+        except OSError as error:
+            self.remarks.append(f"a proof cannot be kept in {self._keep}: {error.strerror}; make room and run again")
+            return ""
 
     def _tell(self, done: int, known: int, context: str) -> None:
         rate = self.states / max(time.monotonic() - self._began, 1e-3)
