@@ -208,31 +208,34 @@ class Unrecorded:
         if past_unharmed(bench, calm.reports) is None:
             return
         instants = drawn(self._chance, calm, program, self._steps("power cut"), INSTANTS)
+        found: list[tuple[Past, Sequence[Strike]]] = []
         with Attended(self._words, self._run_in(program, place), self._limit_s) as worker:
             for number, instant in enumerate(sorted(instants), 1):
                 if not worker.come_to(instant):
-                    return
+                    break
                 bench.progress(number, INSTANTS, "power cut")
-                self._look_at_survivors(disk, worker, place.name, instant, known)
+                found.append(self._survivors(disk, worker, place.name, instant))
+            last = Instant(len(program.steps) + 1, 0.0)  # a program may be too fast for all the others
+            found.append(self._survivors(disk, worker, place.name, last))
+        for past, strikes in found:  # only now: meanwhile the worker would have come to its end
+            mine = distinct(strikes, known)
+            bench.judge(mine, past, self._looker)
+            bench.coverage["power_cuts_by_chance"] += len(mine)
 
-    def _look_at_survivors(
-        self, disk: ForgetfulDisk, worker: Attended, name: str, instant: Instant, known: set[Key]
-    ) -> None:
+    def _survivors(
+        self, disk: ForgetfulDisk, worker: Attended, name: str, instant: Instant
+    ) -> tuple[Past, Sequence[Strike]]:
         """What the power would leave now. A moment in which something is told is let go: who knows what came first."""
         rooms = [(self._rooms.new("survivors"), keep, seed) for keep, seed in KEPT]
         reports = worker.told()
         disk.survivors(rooms)
         same = worker.told() == reports
         images = [(self._image(room, name), keep) for room, keep, _ in rooms]
-        if not same:
-            return
         past = Past(self._bench.program, observations(self._bench.program, reports), self._bench.claims)
         when = _moment("power cut", past, reports)
         kept = "on a forgetful disk; of the unsynced it kept"
         strikes = [Strike(when, image, f"{instant}", f"{disk.model}, {kept} {keep}") for image, keep in images if image]
-        mine = distinct(strikes, known)
-        self._bench.judge(mine, past, self._looker)
-        self._bench.coverage["power_cuts_by_chance"] += len(mine)
+        return past, strikes if same else ()
 
     # Damage
 
