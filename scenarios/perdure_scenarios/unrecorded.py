@@ -42,7 +42,7 @@ FAILPOINTS_MAX = 24
 """At how many passings of failpoints a worker is killed, for each program."""
 
 RECOVERIES_MAX = 3
-INSTANTS = 32
+INSTANTS = 64
 """At how many moments of a program it is seen what a disk of each model would keep."""
 
 KEPT: Sequence[tuple[Keep, int]] = (("nothing", 0), *(("half", seed) for seed in range(6)), ("everything", 0))
