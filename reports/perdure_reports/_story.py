@@ -212,8 +212,21 @@ def _rate(pace: Pace) -> str:
 
 
 STRIKES: Sequence[tuple[str, str, Mapping[str, str]]] = (
-    ("kills", "kill", {"kills_inside": "inside an operation", "kills_in_recovery": "more during recovery"}),
-    ("power_cuts", "power cut", {"power_cuts_inside": "inside an operation"}),
+    (
+        "kills",
+        "kill",
+        {
+            "kills_inside": "inside an operation",
+            "kills_by_chance": "at moments by chance",
+            "kills_at_failpoints": "at failpoints",
+            "kills_in_recovery": "more during recovery",
+        },
+    ),
+    (
+        "power_cuts",
+        "power cut",
+        {"power_cuts_inside": "inside an operation", "power_cuts_by_chance": "at moments by chance"},
+    ),
     ("failures", "call that failed", {}),
     ("disks_full", "full disk", {}),
     ("damages", "damaged file", {}),

@@ -14,6 +14,7 @@ import msgspec
 from perdure import Claims
 from perdure_tck.document import Pace, ShownStep, Struck, Witness
 from perdure_tck.durability import Breach, Judged, Moment, judge_look
+from perdure_tck.hazards import Kind
 from perdure_tck.look import Look, writes_events
 from perdure_tck.past import Past
 from perdure_tck.program import Program
@@ -48,7 +49,8 @@ class Bench:
         self.coverage: Counter[str] = Counter()
         self.measures: dict[str, Measure] = {}
         self.remarks: list[str] = []
-        self.not_run: list[str] = []
+        self.not_run: dict[Kind, str] = {}
+        self.unrecorded = ""
         self.unproven = ""
         self.untouched = False
         self.operations = 0
@@ -99,7 +101,7 @@ class Bench:
             breaches=(breach,),
             rerun=rerun,
         )
-        directory = str(kept(proof, image, self._keep)) if self._keep else ""
+        directory = self._kept(proof, image)
         struck = Struck(
             strike.moment.context,
             strike.words,
@@ -119,6 +121,16 @@ class Bench:
             pace = Pace(pace.states - other.states, pace.opened - other.opened, pace.seconds - other.seconds)
         self.paces[kind] = self.paces.get(kind, Pace()) + pace
 
+    def _kept(self, proof: Proof, image: Image | None) -> str:
+        """Where a proof is kept; "" if it is not. What was found stands all the same, and the run says what is not."""
+        if self._keep is None:
+            return ""
+        try:
+            return str(kept(proof, image, self._keep))
+        except OSError as error:
+            self.remarks.append(f"a proof cannot be kept in {self._keep}: {error.strerror}; make room and run again")
+            return ""
+
     def _tell(self, done: int, context: str) -> None:
         rate = self.states / max(time.monotonic() - self._began, 1e-3)
         self._progress(done, done, f"{context}, {rate:.0f} states/s")
@@ -132,7 +144,8 @@ class Bench:
             witnesses=tuple(self._witnesses.values()),
             coverage=dict(+self.coverage),
             measures=self.measures,
-            not_run=tuple(dict.fromkeys(self.not_run)),
+            not_run=self.not_run,
+            unrecorded=self.unrecorded,
             unproven=self.unproven,
             untouched=self.untouched,
             remarks=tuple(dict.fromkeys(self.remarks)),

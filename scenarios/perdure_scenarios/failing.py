@@ -13,10 +13,14 @@ from pathlib import Path
 import msgspec
 from perdure_tck.hazards import Hazard
 
+from .bench import EMPTY_IMAGE
 from .crew import Start, spawned
+from .images import Image
+from .recording._calls import Read
 from .recording._record import Recording, record
 from .recording.faults import CHANGES, Capacity, Fail, Injection, Kind, Short
 from .rooms import Rooms
+from .scratch import materialise
 from .strikes import places
 from .tasks import Run, Words
 from .trace import (
@@ -79,7 +83,9 @@ class Tried(msgspec.Struct, frozen=True):
     room: Path
 
 
-def trials(hazard: Hazard, trace: Trace, steps: frozenset[int], runs_max: int) -> Sequence[Trial]:
+def trials(
+    hazard: Hazard, trace: Trace, steps: frozenset[int], runs_max: int, reads: Sequence[Read] = ()
+) -> Sequence[Trial]:
     """The runs that a hazard asks for; of more than `runs_max` as many, spread over all of them."""
     match hazard.kind:
         case "disk full":
@@ -89,10 +95,26 @@ def trials(hazard: Hazard, trace: Trace, steps: frozenset[int], runs_max: int) -
                 Trial(f"disk read-only from the {call_words(call)} on", (_read_only(number),), at=number)
                 for number, call in enumerate(trace.calls, 1)
             ]
+        case _ if hazard.trouble == "failed read":
+            found = list(_failing_reads(reads, steps))
         case _:
             found = list(_failing(hazard.trouble, trace, steps))
+    if hazard.kind == "fail":
+        return _of_each_kind(found, trace, runs_max)
     many = 2 * runs_max if hazard.kind == "disk full" else runs_max  # there are two ways to be full
     return [found[place] for place in places(len(found), many)]
+
+
+def _of_each_kind(found: Sequence[Trial], trace: Trace, many: int) -> Sequence[Trial]:
+    """As many of each kind of call, since writes are many and a removal may be the only one; in their order."""
+    groups: dict[type[AnyCall] | None, list[int]] = {}
+    for place, trial in enumerate(found):
+        groups.setdefault(type(trace.calls[trial.at - 1]) if trial.at else None, []).append(place)
+    chosen: list[int] = []
+    for number, group in enumerate(sorted(groups.values(), key=len)):
+        share = (many - len(chosen)) // (len(groups) - number)
+        chosen += [group[place] for place in places(len(group), share)] if share else []
+    return [found[place] for place in sorted(chosen)]
 
 
 def _read_only(number: int) -> Injection:
@@ -113,6 +135,13 @@ def _failing(trouble: str, trace: Trace, steps: frozenset[int]) -> Iterator[Tria
                 yield Trial(f"{call_words(call)} fails with EIO", (Injection(number, Fail("EIO")),), at=number)
         elif kind in ABLE[trouble]:
             yield Trial(f"{call_words(call)} fails with {trouble}", (Injection(number, Fail(trouble)),), at=number)
+
+
+def _failing_reads(reads: Sequence[Read], steps: frozenset[int]) -> Iterator[Trial]:
+    for number, read in enumerate(reads, 1):
+        if read.step in steps:
+            words = f"read {number}, of {read.size} bytes of {read.path}, fails with EIO"
+            yield Trial(words, (Injection(number, Fail("EIO"), frozenset({"read"})),))
 
 
 def _full(trace: Trace) -> Iterator[Trial]:
@@ -161,13 +190,16 @@ def tried(
     run: Run,
     rooms: Rooms,
     limit_s: float,
+    start: Image = EMPTY_IMAGE,
     lanes: int = LANES,
     process: Start = spawned,
 ) -> Iterator[Tried]:
-    """Make the trials, and give each as it is done, in their order."""
+    """Make the trials, each from the same start, and give each as it is done, in their order."""
 
     def one(trial: Trial) -> Tried:
         room = rooms.new("trial")
+        with rooms.want():
+            materialise(start, room)
         mine = msgspec.structs.replace(run, directory=str(room))
         return Tried(trial, record(words, mine, trial.injections, trial.capacity, limit_s, process=process), room)
 

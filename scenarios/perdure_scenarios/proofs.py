@@ -57,16 +57,24 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def kept(proof: Proof, image: Image | None, folder: Path) -> Path:
-    """Write a proof below a folder; its place. One of the same state is replaced."""
+    """Write a proof below a folder; its place. One of the same state is replaced. Raises `OSError`, and leaves none."""
     directory = folder / f"{proof.breaches[0].rules[0]}-{_digest(proof, image)}{STRUCK}"
     shutil.rmtree(directory, ignore_errors=True)
+    try:
+        _write(proof, image, directory)
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
+
+
+def _write(proof: Proof, image: Image | None, directory: Path) -> None:
     (directory / "files").mkdir(parents=True)
     if image is not None:
         materialise(image, directory / "files")
     (directory / "proof.json").write_text(json.dumps(msgspec.to_builtins(proof), indent=1) + "\n", encoding="utf-8")
     (directory / "history.jsonl").write_bytes(_history(proof))
     (directory / "README").write_text(_readme(proof, directory.name), encoding="utf-8", errors="backslashreplace")
-    return directory
 
 
 def _digest(proof: Proof, image: Image | None) -> str:

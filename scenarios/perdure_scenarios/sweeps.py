@@ -1,8 +1,8 @@
 """Sweeps: a program is recorded once, every state that its hazards may leave is looked at, and each look is judged.
 
 The order is that of `Sweep.sweep`: record; then hazard by hazard, kills, power cuts, calls that fail, damage; and for
-kills a second one while it recovers. Where processes cannot be recorded, a worker is killed at moments of its history
-instead, and everything else is NOT RUN. Found through the entry points of `perdure.sweeps`.
+kills a second one while it recovers. What cannot be recorded is struck otherwise (`unrecorded.py`). Found through the
+entry points of `perdure.sweeps`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from perdure_tck.program import Program
 from perdure_tck.sweep import Again, Ask, Measure, Progress, Swept
 
 from .bench import EMPTY_IMAGE, Bench, looked_at
+from .contents import content_of
 from .crew import Crew
 from .damage import damages
 from .failing import LANES, Trial, Tried, trials, tried
-from .killing import kill_at
+from .images import Image
 from .looking import Looker, words_of
 from .proofs import Rerun, past_of, read
+from .recording._calls import Read
+from .recording._final_state import final_state
 from .recording._nursery import Nursery
 from .recording._record import Recording, record
 from .recording._refusal import refusal
@@ -37,14 +40,12 @@ from .rooms import Rooms
 from .scratch import materialise, read_image
 from .states import Duty, image_of, kill_states, lied
 from .strikes import Key, Strike, distinct, dropped, each_once, kills, power_cuts, recoveries, spread, steps_of
-from .tasks import AnyReport, Closed, Invoked, OpeningFailed, Run, observations
+from .tasks import Closed, Run, observations, under_way
 from .trace import Synced
+from .unrecorded import RECOVERY, Unrecorded, past_unharmed
 
 RECOVERIES_MAX = 3
 """Of how many states of one program the recovery is recorded and struck in its turn."""
-
-DELAYS_S = (0.0, 0.0005, 0.002, 0.008)
-"""How long after an answer a worker is killed where it cannot be recorded."""
 
 LIES_MAX = 6
 """How many syncs of one program lie, one at a time."""
@@ -95,26 +96,28 @@ class Sweep:
         bench = Bench(program, claims, words, self._settings, keep, self._rooms, progress)
         looker = Looker(self._crew, self._rooms, sights_of(program), program.page_size)
         if self._refusal:
-            self._without_recordings(bench, looker)
+            self._strike_unrecorded(bench, looker, self._refusal)
             return bench.swept()
-        recording = self._recorded(program, "recorded")
-        past = _past(bench, recording, self._ask)
-        if past is not None:
+        room = self._rooms.new("recorded")
+        recording = self._recorded(program, room)
+        given_up = _given_up(recording, room, looker)
+        self._rooms.leave(room)
+        past = past_unharmed(bench, recording.reports)
+        if past is not None and given_up:
+            self._strike_unrecorded(bench, looker, f"it cannot be recorded: {given_up}")
+        elif past is not None and not recording.trace.calls:
+            bench.untouched = True
+        elif past is not None:
             for hazard in program.hazards:
                 self._strike(hazard, bench, looker, past, recording)
         return bench.swept()
 
-    def _recorded(self, program: Program, name: str, room: Path | None = None) -> Recording:
-        room = room or self._rooms.new(name)
-        try:
-            return record(
-                self._words,
-                self._run(program, room),
-                limit_s=self._ask.open_limit_s,
-                process=self._nursery.start,
-            )
-        finally:
-            self._rooms.leave(room)
+    def _strike_unrecorded(self, bench: Bench, looker: Looker, why: str) -> None:
+        Unrecorded(self._words, self._run, bench, looker, self._rooms, self._ask.open_limit_s).strike(why)
+
+    def _recorded(self, program: Program, room: Path) -> Recording:
+        run, limit_s = self._run(program, room), self._ask.open_limit_s
+        return record(self._words, run, limit_s=limit_s, process=self._nursery.start)
 
     def _run(self, program: Program, room: Path) -> Run:
         bare = msgspec.structs.replace(program, hazards=())
@@ -135,7 +138,11 @@ class Sweep:
             case _ if hazard.trouble == "lying sync":
                 self._lie(recording, bench, looker, past)
             case _:
-                self._fail(hazard, trials(hazard, trace, steps, self._ask.runs_max), bench, looker, recording)
+                reads = self._reads(bench.program) if hazard.trouble == "failed read" else ()
+                chosen = trials(hazard, trace, steps, self._ask.runs_max, reads)
+                self._fail(hazard, chosen, bench, looker, recording)
+                if hazard.trouble == "failed read":
+                    self._fail_recovery(hazard, bench, looker, past, recording)
         bench.paced(hazard.kind)
 
     # Kills, and a second one while it recovers from the first
@@ -156,7 +163,9 @@ class Sweep:
         room = self._rooms.new("recovery")
         with self._rooms.want():
             materialise(strike.image, room)
-        return self._recorded(RECOVERY, "recovery", room)
+        recording = self._recorded(RECOVERY, room)
+        self._rooms.leave(room)
+        return recording
 
     def _strike_recoveries(
         self, recorded: Iterable[tuple[Strike, Recording]], bench: Bench, looker: Looker, past: Past
@@ -168,6 +177,16 @@ class Sweep:
                 bench.judge(each_once(recoveries(recording.trace, strike), known), past, looker)
 
     # Calls that fail
+
+    def _reads(self, program: Program, start: Image = EMPTY_IMAGE) -> Sequence[Read]:
+        """What is read when nothing fails. Recorded apart: a stop at each read would slow down every other sweep."""
+        room = self._rooms.new("reads")
+        with self._rooms.want():
+            materialise(start, room)
+        run, limit_s = self._run(program, room), self._ask.open_limit_s
+        found = record(self._words, run, limit_s=limit_s, process=self._nursery.start, reads=True)
+        self._rooms.leave(room)
+        return found.reads
 
     def _fail(
         self, hazard: Hazard, chosen: Sequence[Trial], bench: Bench, looker: Looker, recording: Recording
@@ -184,7 +203,7 @@ class Sweep:
             return
         context: Context = "disk full" if hazard.kind == "disk full" else "error"
         past = Past(bench.program, observations(bench.program, one.recording.reports), self._ask.claims)
-        moment = Moment(context, past.known, _under_way(one.recording.reports, past))
+        moment = Moment(context, past.known, under_way(one.recording.reports))
         _count_trial(bench, past, context)
         strike = Strike(moment, EMPTY_IMAGE, one.trial.words)
         if past.deviation is not None:
@@ -194,6 +213,22 @@ class Sweep:
         if hazard.trouble == "failed sync" and self._ask.claims.power_durable == "yes":
             strikes += _after_dropping(one, whole, past)
         bench.judge(distinct(strikes, set()), past, looker)
+
+    def _fail_recovery(self, hazard: Hazard, bench: Bench, looker: Looker, past: Past, recording: Recording) -> None:
+        """Reads fail while a location is opened that was killed behind its last step, when nothing was closed."""
+        trace, closing = recording.trace, _end(past).step
+        killed = image_of(trace, sum(call.step < closing for call in trace.calls))
+        both = frozenset({0, 1})  # the opening and the closing
+        chosen = trials(hazard, trace, both, self._ask.runs_max, self._reads(RECOVERY, killed))
+        run = self._run(RECOVERY, Path())
+        limit_s, process = self._ask.open_limit_s, self._nursery.start
+        for one in tried(chosen, self._words, run, self._rooms, limit_s, killed, process=process):
+            if one.recording.struck:
+                bench.coverage["failures"] += 1
+                words = f"{one.trial.words}, in the recovery from a kill after the last step"
+                strike = Strike(Moment("error", past.known), read_image(one.room), words)
+                bench.judge([strike], past, looker)
+            self._rooms.leave(one.room)
 
     # A disk that lies, and damage
 
@@ -208,7 +243,7 @@ class Sweep:
             strikes = [strike for strike in distinct(cuts, set()) if strike.moment.told]
             for strike, look in looked_at(strikes, looker, write_more=False):
                 measure = measure.with_state(judge_look(past, strike.moment, look, FULL_CLAIMS))
-        bench.remarks.append(f"a disk that lies about one sync: {measure.told()}")
+        bench.remarks.append(f"a disk that lies about one sync, measured and not judged: {measure.told()}")
 
     def _damage(self, recording: Recording, bench: Bench, looker: Looker, past: Past) -> None:
         if not any(isinstance(report, Closed) for report in recording.reports):
@@ -218,31 +253,6 @@ class Sweep:
         moment = Moment("damage", past.known)
         strikes = [Strike(moment, damage.image, damage.words) for damage in damages(whole)]
         bench.judge(distinct(strikes, set()), past, looker, write_more=False)
-
-    # Where nothing can be recorded
-
-    def _without_recordings(self, bench: Bench, looker: Looker) -> None:
-        """Kill a worker after each of its answers, and a little later; everything else needs a recording."""
-        hazards = bench.program.hazards
-        others = sorted({hazard.kind for hazard in hazards if hazard.kind != "kill"})
-        if others:
-            bench.not_run.append(f"{self._refusal}; without it there is no {', '.join(others)}")
-        if len(others) < len({hazard.kind for hazard in hazards}):
-            bench.remarks.append(f"{self._refusal}; workers were killed at moments of their history instead")
-            for told in range(len(bench.program.steps) + 1):
-                for delay_s in DELAYS_S:
-                    self._kill_at(told, delay_s, bench, looker)
-
-    def _kill_at(self, told: int, delay_s: float, bench: Bench, looker: Looker) -> None:
-        room = self._rooms.new("killed")
-        run = msgspec.structs.replace(self._run(bench.program, room), close=True)
-        killed = kill_at(self._words, run, told, delay_s, self._ask.open_limit_s)
-        past = Past(bench.program, observations(bench.program, killed.reports), self._ask.claims)
-        if killed.struck and past.deviation is None:
-            moment = Moment("kill", past.known, _under_way(killed.reports, past))
-            words = f"{delay_s * 1000:g} ms after answer {told}"
-            bench.judge([Strike(moment, read_image(room), words)], past, looker)
-        self._rooms.leave(room)
 
     # Proofs
 
@@ -283,37 +293,26 @@ class Sweeping:
 sweeping = Sweeping()
 
 
-RECOVERY = Program("recovery", "", (), ())
-"""Opening and closing, and nothing else."""
-
-
-def _past(bench: Bench, recording: Recording, ask: Ask) -> Past | None:
-    """What is known of a recording; None if it is not to be struck, and then the bench knows why."""
-    failed = next((one for one in recording.reports if isinstance(one, OpeningFailed)), None)
-    past = Past(bench.program, observations(bench.program, recording.reports), ask.claims)
-    bench.operations += len(past.observations)
-    if failed is not None:
-        bench.unproven = f"the location cannot be opened: {failed.failure}"
-    elif past.deviation is not None:
-        step = past.deviation
-        bench.unproven = f"{bench.program.name} deviates unharmed: step {step.number} gave {step.observed}"
-    elif recording.trace.given_up is not None:
-        bench.unproven = f"it cannot be recorded: {recording.trace.given_up.detail}"
-    elif not recording.trace.calls:
-        bench.untouched = True
-    else:
-        return past
-    return None
+def _given_up(recording: Recording, room: Path, looker: Looker) -> str:
+    """Why a recording is not to be struck, or "": the recorder says so, or files that it cannot see matter."""
+    if recording.trace.given_up is not None:
+        return recording.trace.given_up.detail
+    if not recording.mapped:
+        return ""
+    as_left, traced = read_image(room), final_state(recording.trace)
+    unseen = [path for path in recording.mapped if path in as_left.files and path in traced]
+    as_traced = Image(
+        {**as_left.files, **{path: content_of(traced[path]) for path in unseen}},
+        as_left.directories,
+    )
+    looks = {image.digest: look for image, look in looker.look_at([as_left, as_traced], write_more=False)}
+    if looks[as_left.digest] == looks[as_traced.digest]:
+        return ""
+    return f"{', '.join(unseen)} is changed in memory and never synced, and it matters"
 
 
 def _end(past: Past) -> Duty:
     return Duty(len(past.program.steps) + 1, len(past.observations))
-
-
-def _under_way(reports: Iterable[AnyReport], past: Past) -> int:
-    """The step that was begun and never answered; 0 if there is none."""
-    last = max((report.number for report in reports if isinstance(report, Invoked)), default=0)
-    return last if last > len(past.observations) else 0
 
 
 def _count_trial(bench: Bench, past: Past, context: str) -> None:

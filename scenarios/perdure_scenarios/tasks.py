@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -46,8 +46,22 @@ class Task(msgspec.Struct, frozen=True, tag=True):
     """What a worker is asked for."""
 
 
+class Instant(msgspec.Struct, frozen=True, order=True):
+    """So long after something was begun: 0 is the opening, then the steps, then the closing."""
+
+    begun: int
+    delay_s: float
+
+    def __str__(self) -> str:
+        return f"{self.delay_s * 1000:.2f} ms after {f'step {self.begun}' if self.begun else 'the opening'} had begun"
+
+
 class Run(Task, frozen=True, kw_only=True):
-    """Carry out a program in a directory, tell of every step, and stop; without `close`, as if killed at its end."""
+    """Carry out a program in a directory, tell of every step, and stop; without `close`, as if killed at its end.
+
+    With `die_at` the process ends itself, as by a kill, so long after it has told that something began: it is closer to
+    that than anybody who listens to it.
+    """
 
     program: Program
     directory: str
@@ -55,6 +69,7 @@ class Run(Task, frozen=True, kw_only=True):
     page_size: int | None = None
     close: bool = True
     operation_limit_s: float = 30.0
+    die_at: Instant | None = None
 
 
 class Look(Task, frozen=True, kw_only=True):
@@ -223,7 +238,32 @@ def _decoded(line: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     return msgspec.convert(json.loads(line), decoder.type)
 
 
-def observations(program: Program, reports: tuple[AnyReport, ...]) -> tuple[Observation, ...]:
+def begun(reports: Sequence[AnyReport], program: Program) -> int:
+    """The last thing that was begun: 0 is the opening, then the steps, then the closing; -1 before all."""
+    begins = [number for report in reports if (number := begins_with(report, program)) is not None]
+    return begins[-1] if begins else -1
+
+
+def begins_with(report: Report, program: Program) -> int | None:
+    """What begins with this report: 0 for the opening, a step, or the closing; None for nothing."""
+    match report:
+        case Opening():
+            return 0
+        case Invoked(number=number):
+            return number
+        case Closing():
+            return len(program.steps) + 1
+        case _:
+            return None
+
+
+def under_way(reports: Iterable[AnyReport]) -> int:
+    """The step that was begun and never answered; 0 if there is none."""
+    numbers = [report.number for report in reports if isinstance(report, Invoked | Completed)]
+    return numbers[-1] if len(numbers) % 2 else 0
+
+
+def observations(program: Program, reports: Sequence[AnyReport]) -> tuple[Observation, ...]:
     """The steps that were acknowledged, as the runner would have observed them."""
     completed = [report for report in reports if isinstance(report, Completed)]
     return tuple(Observation(one.number, program.steps[one.number - 1], one.outcome) for one in completed)

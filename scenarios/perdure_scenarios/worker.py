@@ -60,6 +60,7 @@ from .tasks import (
     Run,
     Seen,
     Sight,
+    begins_with,
     encoded,
     note,
     task_of,
@@ -76,11 +77,19 @@ class Mouth:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._run: Run | None = None
 
     def say(self, report: Report) -> None:
         rest = memoryview(encoded(report))
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
+        run = self._run
+        if run and run.die_at and begins_with(report, run.program) == run.die_at.begun:
+            signal.setitimer(signal.ITIMER_REAL, max(run.die_at.delay_s, 1e-6))  # nothing catches SIGALRM
+
+    def tells_of(self, run: Run) -> None:
+        """From now on it is this program that is told of; the process ends itself when the program says so."""
+        self._run = run
 
     def invoked(self, program: str, number: int, step: Step, at_ns: int) -> None:
         self.say(Invoked(number, at_ns))
@@ -111,6 +120,7 @@ class Place(Stage):
 def carry_out(run: Run, backend: Backend, mouth: Mouth) -> None:
     """Run the program and tell of it. Nothing is closed at the end unless that was asked for."""
     stage = Place(backend, run)
+    mouth.tells_of(run)
     mouth.say(Opening())
     try:
         stage.open()

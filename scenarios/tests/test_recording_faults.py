@@ -182,3 +182,35 @@ def test_a_fault_that_strikes_nothing_is_known_to_have_struck_nothing(tmp_path: 
 def test_an_error_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="'ENOSUCH' is not known"):
         Fail("ENOSUCH")
+
+
+READS = """
+def read(call, *arguments):
+    try:
+        return call(*arguments) and 0
+    except OSError as error:
+        return error.errno
+f = os.open("kept", os.O_RDONLY)
+first = read(os.read, f, 4), read(os.pread, f, 4, 2)
+print(*first, read(os.readv, f, [bytearray(2)]), read(os.preadv, f, [bytearray(2)], 0))
+os.close(f)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_read_fails_once_however_it_is_made_and_is_in_no_trace(at: int, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"0123456789")
+    recording = run(READS, tmp_path, Injection(at, Fail("EIO"), frozenset({"read"})))
+    assert answers(recording) == [errno.EIO if number == at else 0 for number in range(1, 5)]
+    assert recording.struck == 1
+    assert recording.trace.calls == ()
+    sizes = [size for number, size in enumerate([4, 4, 2, 2], 1) if number != at]
+    assert [(read.path, read.size) for read in recording.reads] == [("kept", size) for size in sizes]
+
+
+def test_reads_do_not_stop_unless_they_may_be_struck(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"0123456789")
+    recording = run(READS, tmp_path)
+    assert answers(recording) == [0, 0, 0, 0]
+    assert recording.reads == ()
+    assert recording.stops == 1  # the line that it prints

@@ -6,6 +6,7 @@ import pytest
 from perdure_scenarios.failing import trials
 from perdure_scenarios.images import Image
 from perdure_scenarios.looking import look_of, words_of
+from perdure_scenarios.recording._calls import Read
 from perdure_scenarios.states import Duty, image_of
 from perdure_scenarios.strikes import distinct, dropped, kills, places, power_cuts, steps_of
 from perdure_scenarios.tasks import Failure, More, Seen, Sight, Words
@@ -86,8 +87,19 @@ def test_a_disk_is_full_around_each_write_and_within_it() -> None:
     assert [trial.at for trial in found if trial.capacity is None] == [2, 4]
 
 
-def test_more_runs_than_there_is_time_for_are_spread() -> None:
-    assert [trial.at for trial in trials(Hazard("fail", "EIO"), TRACE, ALL, 2)] == [1, 6]
+@pytest.mark.parametrize(("runs", "struck"), [(2, [4, 5]), (4, [1, 4, 5, 6]), (5, [1, 3, 4, 5, 6])])
+def test_of_more_runs_than_there_is_time_for_each_kind_of_call_gets_some(runs: int, struck: list[int]) -> None:
+    assert [trial.at for trial in trials(Hazard("fail", "EIO"), TRACE, ALL, runs)] == struck
+
+
+def test_reads_fail_one_by_one_in_the_steps_that_are_struck() -> None:
+    reads = (Read(0, "log", 8), Read(2, "log", 8), Read(3, "log", 4))
+    found = trials(Hazard("fail", "failed read"), TRACE, frozenset({2, 3}), 24, reads)
+    assert [trial.words for trial in found] == [
+        "read 2, of 8 bytes of log, fails with EIO",
+        "read 3, of 4 bytes of log, fails with EIO",
+    ]
+    assert [trial.injections[0].at for trial in found] == [2, 3]
 
 
 def test_renamed_files_keep_their_size() -> None:

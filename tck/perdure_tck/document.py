@@ -222,8 +222,13 @@ def write_run(run: Run, path: Path) -> None:
     """Write the document beside its place and move it there, so that no reader meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(b"".join(msgspec.json.encode(line, order="deterministic") + b"\n" for line in lines_of(run)))
-    unfinished.replace(path)
+    try:
+        content = b"".join(msgspec.json.encode(line, order="deterministic") + b"\n" for line in lines_of(run))
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def read_run(path: Path) -> Run:

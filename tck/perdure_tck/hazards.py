@@ -26,7 +26,7 @@ AT: dict[Kind, str] = {
 }
 """Where each kind strikes: the words behind it, and behind what it is limited to."""
 
-TROUBLES = ("EIO", "ENOSPC", "EDQUOT", "EINTR", "EACCES", "short write", "failed sync", "lying sync")
+TROUBLES = ("EIO", "ENOSPC", "EDQUOT", "EINTR", "EACCES", "short write", "failed read", "failed sync", "lying sync")
 """What `fail every io with ...` may say: an error number, or how a call goes wrong without saying so."""
 
 

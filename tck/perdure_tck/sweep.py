@@ -53,6 +53,8 @@ STRUCK_BY: Mapping[Kind, tuple[str, ...]] = {
         "kills",
         "kills_inside",
         "kills_in_recovery",
+        "kills_by_chance",
+        "kills_at_failpoints",
         "recoveries",
         "writes_after",
         "batches_struck",
@@ -62,7 +64,7 @@ STRUCK_BY: Mapping[Kind, tuple[str, ...]] = {
         "saves_struck",
         "saves_kept",
     ),
-    "power cut": ("power_cuts", "power_cuts_inside", "batches_cut"),
+    "power cut": ("power_cuts", "power_cuts_inside", "power_cuts_by_chance", "batches_cut"),
     "fail": ("failures", "failed_answers", "deletions_failed"),
     "disk read-only": ("failures", "failed_answers", "deletions_failed"),
     "disk full": ("disks_full", "full_answers"),
@@ -125,16 +127,17 @@ def _measured(judged: Judged) -> Measure:
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
     """What sweeping one program proved.
 
-    `not_run` names what this machine lacks, `unproven` why a recording is not to be believed, `untouched` that the
-    backend changed no file, so that there was nothing to strike; each empty or false if it is not so. `remarks` are to
-    be told in the report.
+    `not_run` names what this machine lacks for a kind of hazard, `unrecorded` why the program was struck without a
+    recording, `unproven` why what was found is not to be believed, `untouched` that the backend changed no file, so
+    that there was nothing to strike; each empty or false if it is not so. `remarks` are to be told in the report.
     """
 
     program: str
     witnesses: tuple[Witness, ...] = ()
     coverage: Mapping[str, int] = {}
     measures: Mapping[str, Measure] = {}
-    not_run: tuple[str, ...] = ()
+    not_run: Mapping[Kind, str] = {}
+    unrecorded: str = ""
     unproven: str = ""
     untouched: bool = False
     remarks: tuple[str, ...] = ()

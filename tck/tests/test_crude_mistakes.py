@@ -340,8 +340,13 @@ CAUGHT_IN_SWEEPS: Mapping[str, str] = {
     "deletion_beside_another_id": "nothing_is_synced",
     "deletion_is_one_step": "nothing_is_synced",
     "deletion_of_everything_keeps_the_highest_number_after_a_crash": "nothing_is_synced",
+    "disk_becomes_read_only": "read_only_disk_is_ignored",
     "disk_is_full_at_every_byte": "short_write_is_the_whole_write",
     "events_one_after_another": "torn_end_stays",
+    "every_call_fails_once_for_want_of_room": "rename_without_room_is_ignored",
+    "every_call_fails_once_with_an_io_error": "removal_is_not_looked_at",
+    "every_call_is_interrupted_once": "interrupted_write_is_done",
+    "every_read_fails_once": "read_error_is_the_end",
     "every_sync_fails_once": "failed_sync_is_repeated",
     "every_write_is_short_once": "short_write_is_the_whole_write",
     "everything_that_an_event_has": "events_are_framed_one_by_one",
@@ -360,10 +365,6 @@ CAUGHT_IN_SWEEPS: Mapping[str, str] = {
 """For each scenario with hazards an animal in files that it catches: to look for one takes minutes."""
 
 UNCAUGHT: Mapping[str, str] = {
-    "disk_becomes_read_only": "no animal goes wrong on a disk that has become read-only",
-    "every_call_fails_once_for_want_of_room": "no animal in files is known that it catches",
-    "every_call_fails_once_with_an_io_error": "no animal in files is known that it catches",
-    "every_call_is_interrupted_once": "no animal in files is known that it catches",
     "every_sync_lies_once": "what such a disk loses is measured, since no backend can help it",
 }
 """The scenarios with hazards that catch nothing, and why."""

@@ -13,11 +13,13 @@ are on the disk at once. Nothing here knows of FUSE.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import random
 import stat
 import time
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -246,6 +248,12 @@ class Disk:
         self._go_back()
         return Dropped(lost_bytes, lost_writes, dropped_names)
 
+    def survivors(self, keep: Keep, seed: int, into: Path) -> None:
+        """Write into an empty directory what `power_cut` would leave now. This disk stays as it is."""
+        after = copy.deepcopy(self)
+        after.power_cut(keep, seed)
+        _write_out(after.root, into)
+
     def _everything(self) -> list[Node]:
         """Also what only one of the two views has."""
         made = [change.node for changes in self._names for change in changes if change.node]
@@ -285,6 +293,17 @@ class Disk:
             links[entry] = links.get(entry, 0) + 1
         for node, count in links.items():
             node.links = count
+
+
+def _write_out(directory: Node, into: Path) -> None:
+    for name, node in directory.entries.items():
+        if node.is_directory:
+            (into / name).mkdir()
+            _write_out(node, into / name)
+        elif stat.S_ISLNK(node.mode):
+            (into / name).symlink_to(os.fsdecode(bytes(node.content)))
+        else:
+            (into / name).write_bytes(node.content)
 
 
 def _committed(names: list[tuple[_NameChange, ...]], up_to: dict[Node, int]) -> list[tuple[_NameChange, ...]]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, get_args
 
@@ -19,7 +20,7 @@ import msgspec
 from ._child import complaint, start
 from ._disk import Keep, Model
 from ._mounts import fusermount, mounted, unmount
-from ._process import Answer, Count, Cut, Done, Mount, Refused, Request, SetRules, SyncAll
+from ._process import Answer, Count, Cut, Done, Mount, Refused, Request, SetRules, Survivors, SyncAll
 from ._rules import Counters, Rule
 
 ANSWER_WITHIN_S = 60.0
@@ -94,6 +95,14 @@ class ForgetfulDisk:
         chance, drawn with `seed`, where writes may be out of order and torn between two sectors of 512 bytes.
         """
         return self._ask(Cut(keep, seed))
+
+    def survivors(self, cuts: Iterable[tuple[Path, Keep, int]]) -> None:
+        """Write what each of these power cuts would leave now into an empty directory elsewhere. The power stays on.
+
+        A cut says what is kept, and the seed, as `power_cut` does. All are of one moment, between two operations or
+        while one waits, and so one program shows what many cuts would leave.
+        """
+        self._ask(Survivors(tuple((str(into.resolve()), keep, seed) for into, keep, seed in cuts)))
 
     def remount(self) -> None:
         """The power is back. Files that are still open go on failing."""

@@ -33,6 +33,12 @@ class Cut(msgspec.Struct, frozen=True, tag="cut"):
     seed: int
 
 
+class Survivors(msgspec.Struct, frozen=True, tag="survivors"):
+    """Write what cuts would leave now, all at one moment, each into an empty directory elsewhere. Nothing is cut."""
+
+    cuts: tuple[tuple[str, Keep, int], ...]
+
+
 class SetRules(msgspec.Struct, frozen=True, tag="rules"):
     rules: tuple[Rule, ...]
 
@@ -45,7 +51,7 @@ class Count(msgspec.Struct, frozen=True, tag="count"):
     """Tell the counters."""
 
 
-Request = Mount | Cut | SetRules | SyncAll | Count
+Request = Mount | Cut | Survivors | SetRules | SyncAll | Count
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -76,6 +82,8 @@ class Server:
                 if self._served is None:
                     return Refused("nothing is mounted")
                 self._served._power_cut(keep, seed)
+            case Survivors(cuts):
+                return self._written_out(cuts)
             case SetRules(rules):
                 self.watch.set_rules(rules)
             case SyncAll():
@@ -83,6 +91,15 @@ class Server:
                     self.watch.disk.sync_all()
             case Count():
                 pass
+        return Done(self.watch.counters())
+
+    def _written_out(self, cuts: tuple[tuple[str, Keep, int], ...]) -> Answer:
+        try:
+            with self.watch.guard:
+                for into, keep, seed in cuts:
+                    self.watch.disk.survivors(keep, seed, Path(into))
+        except OSError as error:
+            return Refused(f"what a power cut would leave cannot be written to {error.filename}: {error.strerror}")
         return Done(self.watch.counters())
 
     def _mount(self) -> str:

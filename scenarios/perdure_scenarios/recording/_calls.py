@@ -44,6 +44,15 @@ HIGHEST = (1 << 64) - 1
 Identity = tuple[int, int]
 """A file whatever it is called: its device and its number there."""
 
+
+class Read(msgspec.Struct, frozen=True):
+    """A read of a file under the root that was made, and during which step."""
+
+    step: int
+    path: str
+    size: int
+
+
 Stamp = tuple[int, int]
 """The step under way, and how many acknowledgements were received."""
 
@@ -87,6 +96,9 @@ class Calls:
         self.given_up: GivenUp | None = None
         self.mapped: set[str] = set()
         """Files that were mapped to be changed in memory."""
+
+        self.reads: list[Read] = []
+        """Those that stopped."""
 
         self._mapped: dict[Identity, str] = {}
         self._synced: set[Identity] = set()
@@ -149,6 +161,21 @@ class Calls:
 
     def _size(self, entry: Entry, count: int | None) -> int:
         return entry.arguments[count] if count is not None else sum(size for _, size in buffers(entry))
+
+    # Reads
+
+    def _read(self, entry: Entry) -> Attempt | None:
+        file = self._root.opened(entry.tid, entry.descriptor(0))
+        if file is None:
+            return None
+        size = self._size(entry, None if entry.name.endswith(("v", "v2")) else 2)
+        step, _ = self._stamp()
+
+        def finish(_: int) -> Iterable[AnyCall]:
+            self.reads.append(Read(step, file.path, size))
+            return ()
+
+        return Attempt(finish, "read", size)
 
     # Sizes
 
@@ -396,6 +423,11 @@ def mapped_at(tid: int, address: int) -> str | None:
 
 
 _HANDLERS: dict[str, Callable[[Calls, Entry], Attempt | None]] = {
+    "read": Calls._read,
+    "pread64": Calls._read,
+    "readv": Calls._read,
+    "preadv": Calls._read,
+    "preadv2": Calls._read,
     "write": Calls._write,
     "pwrite64": Calls._pwrite,
     "writev": Calls._writev,

@@ -33,8 +33,8 @@ VALUES: dict[str, tuple[int, Sequence[int]]] = {"ioctl": (1, [FICLONE, FICLONERA
 """Calls that stop only if this argument has one of these values."""
 
 
-def filter_for(machine: Machine) -> bytes:
-    """The filter as the kernel takes it: eight bytes an instruction."""
+def filter_for(machine: Machine, reads: bool = False) -> bytes:
+    """The filter as the kernel takes it: eight bytes an instruction. With `reads` these stop too."""
     program = [
         _line(LOAD, 4),
         _line(JUMP_EQUAL, machine.audit_arch, 1, 0),
@@ -42,7 +42,7 @@ def filter_for(machine: Machine) -> bytes:
         _line(LOAD, 0),
     ]
     program += [_line(JUMP_NOT_BELOW, X32_CALLS, 0, 1), _line(RETURN, STOP | FOREIGN)]
-    for name, number in machine.calls.items():
+    for name, number in (machine.calls | (machine.reads if reads else {})).items():
         block = [*_conditions(name), _line(RETURN, STOP)]
         program += [_line(JUMP_EQUAL, number, 0, len(block)), *block]
     return b"".join([*program, _line(RETURN, ALLOW)])

@@ -21,6 +21,9 @@ class Machine(msgspec.Struct, frozen=True):
     result: int
     arguments: tuple[int, ...]
     calls: dict[str, int]
+    reads: dict[str, int]
+    """Calls that change nothing, and stop only where reads are to be struck."""
+
     number_is_apart: bool = False
     """Whether the number of the call is changed in a register set of its own (aarch64), not with the others."""
 
@@ -71,6 +74,7 @@ X86_64 = Machine(
         "io_uring_setup": 425,
         "openat2": 437,
     },
+    reads={"read": 0, "pread64": 17, "readv": 19, "preadv": 295, "preadv2": 327},
 )
 
 AARCH64 = Machine(  # the generic table of Linux: no open, creat, mkdir, rmdir, rename, link, unlink, symlink, mknod
@@ -111,6 +115,7 @@ AARCH64 = Machine(  # the generic table of Linux: no open, creat, mkdir, rmdir, 
         "io_uring_setup": 425,
         "openat2": 437,
     },
+    reads={"read": 63, "readv": 65, "pread64": 67, "preadv": 69, "preadv2": 286},
 )
 
 MACHINES = {"x86_64": X86_64, "aarch64": AARCH64}

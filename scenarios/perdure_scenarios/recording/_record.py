@@ -22,7 +22,7 @@ from ..crew import Start, Worker, spawned, worker_command
 from ..submission import submission, submitting_command
 from ..tasks import AnyReport, Closing, Completed, Invoked, NotReady, Run, Words
 from ..trace import Trace
-from ._calls import Calls
+from ._calls import Calls, Read
 from ._files import Root, Unrecordable
 from ._filter import filter_for
 from ._final_state import difference, final_state
@@ -57,6 +57,9 @@ class Recording(msgspec.Struct, frozen=True):
 
     stops: int
     """How often it was stopped."""
+
+    reads: tuple[Read, ...] = ()
+    """The reads of its files, if they were asked for."""
 
 
 class Hearing:
@@ -99,17 +102,19 @@ def record(
     limit_s: float = 120.0,
     environment: Mapping[str, str] | None = None,
     process: Start = spawned,
+    reads: bool = False,
 ) -> Recording:
     """Carry out a program in a directory, which must be there, and record what the backend does to it. `process` is
     how the process is started: `spawned`, or by a `Nursery`.
 
+    With `reads` also what it reads is told, which costs a stop for each read; faults in reads bring that about.
     Raises `KitFault` if the backend cannot be loaded, and `RecordingRefused` where processes cannot be traced.
     """
 
     def start(submission: str) -> Worker:
         return Worker(lambda pipes: worker_command(words, pipes, submission), environment, process)
 
-    recording = _recorded(start, run.directory, run, Faults(injections, capacity), limit_s)
+    recording = _recorded(start, run.directory, run, Faults(injections, capacity), limit_s, reads)
     for report in recording.reports:
         if isinstance(report, NotReady):
             raise KitFault(report.message)
@@ -138,8 +143,10 @@ Submitted = Callable[[str], Worker]
 class _Box:
     """One recording while it is made: the thread that traces, and what it has come to."""
 
-    def __init__(self, start: Submitted, machine: Machine, root: Root, hearing: Hearing, faults: Faults) -> None:
-        self._start, self._machine, self._hearing = start, machine, hearing
+    def __init__(
+        self, start: Submitted, machine: Machine, root: Root, hearing: Hearing, faults: Faults, reads: bool
+    ) -> None:
+        self._start, self._machine, self._hearing, self._reads = start, machine, hearing, reads or faults.reads
         self.root, self.faults = root, faults
         self.calls = Calls(root, hearing.listen)
         self.tracer: Tracer | None = None
@@ -150,7 +157,7 @@ class _Box:
 
     def _trace(self) -> None:
         try:
-            worker = self._start(submission(filter_for(self._machine)))
+            worker = self._start(submission(filter_for(self._machine, self._reads)))
             self._process = os.pidfd_open(worker.pid)
             self._hearing.worker = worker
             self.tracer = Tracer(self._machine, worker.pid, self.root, self.calls, self.faults)
@@ -179,13 +186,15 @@ class _Box:
             self._process = None
 
 
-def _recorded(start: Submitted, directory: str, task: Run | None, faults: Faults, limit_s: float) -> Recording:
+def _recorded(
+    start: Submitted, directory: str, task: Run | None, faults: Faults, limit_s: float, reads: bool = False
+) -> Recording:
     machine = this_machine()
     if machine is None:
         raise RecordingRefused("the registers of this machine are not known")
     root, hearing = Root(directory), Hearing(len(task.program.steps) if task else 0)
     before = root.contents()
-    box = _Box(start, machine, root, hearing, faults)
+    box = _Box(start, machine, root, hearing, faults, reads)
     silent = False
     try:
         box.thread.start()
@@ -238,6 +247,7 @@ def _result(box: _Box, hearing: Hearing, before: dict[str, bytes], silent: bool)
         mapped,
         worker.said(),
         tracer.stops,
+        tuple(box.calls.reads),
     )
 
 

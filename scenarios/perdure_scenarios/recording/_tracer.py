@@ -46,7 +46,7 @@ class Tracer:
 
     def __init__(self, machine: Machine, pid: int, root: Root, calls: Calls, faults: Faults) -> None:
         self._machine = machine
-        self._names = {number: name for name, number in machine.calls.items()}
+        self._names = {number: name for name, number in (machine.calls | machine.reads).items()}
         self._pid, self._root, self._calls, self._faults = pid, root, calls, faults
         self._alive: set[int] = {pid}
         self._fresh: set[int] = {pid}
@@ -182,7 +182,8 @@ class Tracer:
     def _fault(self, attempt: Attempt) -> AnyFault | None:
         if attempt.kind is None:
             return None
-        fault = self._faults.befalls(len(self.trace) + 1, attempt.kind, attempt.size)
+        so_far = len(self._calls.reads if attempt.kind == "read" else self.trace)
+        fault = self._faults.befalls(so_far + 1, attempt.kind, attempt.size)
         if fault is None and attempt.growth and self._faults.limits_size:
             return self._faults.fullness(attempt.size, attempt.growth, self._root.used())
         return fault

@@ -8,8 +8,9 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["write", "sync", "create", "open", "truncate", "rename", "link", "remove", "make directory"]
-"""Kinds of calls. `open` is opening an existing file for writing, which changes nothing and is in no trace."""
+Kind = Literal["write", "sync", "create", "open", "truncate", "rename", "link", "remove", "make directory", "read"]
+"""Kinds of calls. `open` is opening an existing file for writing, and changes nothing; nor does `read`. Neither is in a
+trace."""
 
 CHANGES: frozenset[Kind] = frozenset(
     {"write", "sync", "create", "truncate", "rename", "link", "remove", "make directory"}
@@ -53,7 +54,8 @@ class Injection(msgspec.Struct, frozen=True):
     """A fault, and which calls it strikes: those of the kinds `on`, from call number `at`, `times` times.
 
     Calls are numbered from 1 as a trace without faults has them: number n is the attempt at what would become
-    `trace.calls[n - 1]`. `times=None` never heals. A call that would fail by itself is not struck.
+    `trace.calls[n - 1]`. Reads are counted by themselves, as `Recording.reads` has them. `times=None` never heals. A
+    call that would fail by itself is not struck.
     """
 
     at: int
@@ -87,6 +89,11 @@ class Faults:
         self._times = [0] * len(injections)
         self._capacity = capacity
         self.struck = 0
+
+    @property
+    def reads(self) -> bool:
+        """Whether reads may be struck, and so have to stop."""
+        return any("read" in injection.on for injection in self._injections)
 
     @property
     def limits_size(self) -> bool:

@@ -22,7 +22,9 @@ from ..engine import GENERATED, Request, conduct
 from ..history import Recorder
 from ..own_scenarios import with_own
 from ..rules import rule
+from ..verdict import EXIT_KIT_FAULT
 from ..witness_files import with_files, without_files
+from ._alone import alone
 from ._usage import (
     Usage,
     backend_settings,
@@ -91,15 +93,27 @@ def run(
     for report in (allure, junit):
         if report is not None:
             writable(report)
-    with usage_errors():
-        without_files(witnesses)
-    with server_of(chosen), _progress() as progress, _recording(history) as recorder:
-        found = conduct(chosen, request, progress, recorder)
-    with usage_errors():
-        found = with_files(found, witnesses)
-        write_run(found, document)
+    unwritten = None
+    with alone(document):
+        with usage_errors():
+            without_files(witnesses)
+        with server_of(chosen), _progress() as progress, _recording(history) as recorder:
+            found = conduct(chosen, request, progress, recorder)
+        try:
+            found = with_files(found, witnesses)
+            write_run(found, document)
+        except OSError as error:  # what was found in minutes is shown, whatever becomes of the files
+            unwritten = error
     _report(found, verbose, allure, junit)
+    if unwritten is not None:
+        raise Unwritten(f"{document} is not written: {unwritten.strerror}; the report above is all there is of the run")
     sys.exit(found.footer.exit_code)
+
+
+class Unwritten(Usage):
+    """The run document cannot be written: a fault of the environment, and no verdict for scripts to read."""
+
+    exit_code = EXIT_KIT_FAULT
 
 
 def _recording(path: Path | None) -> AbstractContextManager[Recorder | None]:
