@@ -122,7 +122,9 @@ def _counted(step: Step, before: State, after: State, outcome: AnyOutcome, page_
     match outcome:
         case Notes() if isinstance(step.operation, ACTOR_OPERATIONS):
             owner = getattr(step.operation, "persistence_id", "")  # waiting is for all
-            return count_notes(step.operation, before.actors.get(owner), after.actors.get(owner), outcome)
+            told = count_notes(step.operation, before.actors.get(owner), after.actors.get(owner), outcome)
+            fewer = len(after.log(owner).events) < len(before.log(owner).events)
+            return {**told, "deletions": fewer}
         case Answers(rejected=rejected):
             return {"rejections": sum(rejected), "writes": rejected.count(False), "empty_calls": not rejected}
         case Conflict():

@@ -41,12 +41,14 @@ from perdure_memory import MemoryJournal, MemorySnapshotStore, World
 from perdure_memory import backend as memory
 from perdure_memory._queries import MemoryQueries
 from perdure_reports import junit, summary, terminal
+from perdure_tck.actor_operations import Tell
 from perdure_tck.document import Run
 from perdure_tck.engine import ACTORS_SHARE, OVERLAPPING_SHARE, Request, conduct
 from perdure_tck.examiner import Examiner
 from perdure_tck.history import Execution, Observation
 from perdure_tck.judge import FULL_CLAIMS, judge
 from perdure_tck.operations import (
+    ACTOR_OPERATIONS,
     Delete,
     Highest,
     LoadSnapshot,
@@ -432,10 +434,12 @@ def test_a_backend_without_any_claim_is_asked_for_nothing_more() -> None:
 
 ABSENT = ("none", "0", "end", "pending", "closed")
 REFUSALS = ("conflict", "rejected", "invalid")
-LOOKS = (Replay, Highest, LoadSnapshot, Take)
+LOOKS = (Replay, Highest, LoadSnapshot, Take, *ACTOR_OPERATIONS)
 
 
 def shows_something(step: Step) -> bool:
+    if isinstance(step.operation, ACTOR_OPERATIONS):  # an actor that recovers something, or from something
+        return any(re.search(r"\b(replayed|snapshot \d)", expected) for expected in step.expected)
     return isinstance(step.operation, LOOKS) and not {*step.expected} & {*ABSENT, "invalid"}
 
 
@@ -445,7 +449,7 @@ def test_a_scenario_that_looks_for_nothing_shows_something_too(program: Program)
 
     Here every scenario sees something that is stored, in each of the two stores in which it looks for nothing.
     """
-    for kinds in ((Replay, Highest, Take), (LoadSnapshot,)):
+    for kinds in ((Replay, Highest, Take, *ACTOR_OPERATIONS), (LoadSnapshot, *ACTOR_OPERATIONS)):
         looks = [step for step in program.steps if isinstance(step.operation, kinds)]
         nothing = [step for step in looks if {*step.expected} & {*ABSENT}]
         assert not nothing or any(shows_something(step) for step in looks), f"{nothing[0]} alone proves nothing"
@@ -497,6 +501,10 @@ def test_no_scenario_wants_an_acknowledged_event_to_vanish(program: Program) -> 
         if isinstance(operation, Delete) and step.expected == ("ok",):
             known = seen.setdefault((step.namespace, operation.persistence_id), set())
             known -= {number for number in known if number <= operation.to_sequence_nr}
+        elif isinstance(operation, Tell):  # an actor that deletes is told how far
+            upto = max((int(one) for one in re.findall(r"\bdeleted (\d+)", " ".join(step.expected))), default=0)
+            known = seen.setdefault((step.namespace, operation.persistence_id), set())
+            known -= {number for number in known if number <= upto}
         elif replays_everything(step):
             key = (step.namespace, *ids_of(operation))
             vanished = seen.get(key, set()) - numbers_in(step.expected[0])
