@@ -408,7 +408,7 @@ def test_a_scenario_with_hazards_catches_an_animal_in_files_by_a_rule_that_it_is
     assert about, f"{name} is not about what is wrong with {animal.name}"
     sweeping = installed_sweeping()
     assert sweeping is not None
-    with sweeping(Ask(words=animal.chosen, claims=animal.backend.claims, states_max=60, runs_max=12)) as sweep:
+    with sweeping(Ask(words=animal.chosen, claims=animal.backend.claims, states_max=60, runs_max=24)) as sweep:
         found = sweep.sweep(program, lambda *_: None)
     assert about & {rule for witness in found.witnesses for rule in witness.rules}, f"{name} lets {animal.name} pass"
 
