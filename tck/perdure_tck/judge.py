@@ -108,14 +108,26 @@ FULL_CLAIMS = Claims(
 )
 """The claims of a backend that promises everything."""
 
+CLAIMS_OF_SWEEPS = ("kill_durable", "power_durable", "detects_damage")
+"""The claims that mean nothing while nothing strikes."""
 
-@cache
+
 def disagreement(program: Program) -> str:
     """Where the expectations of a program and the model part ways, for a backend that claims everything; or ""."""
     return _disagreement(program, FULL_CLAIMS)
 
 
 def _disagreement(program: Program, claims: Claims) -> str:
+    """Backends that differ in what the model does not look at get the same answer, which is then asked for once."""
+    alike: dict[str, object] = {name: getattr(FULL_CLAIMS, name) for name in CLAIMS_OF_SWEEPS}
+    if not program.uses_queries:
+        alike["deleted_events_in_feeds"] = FULL_CLAIMS.deleted_events_in_feeds
+    return _walked(program, msgspec.structs.replace(claims, **alike))
+
+
+@cache
+def _walked(program: Program, claims: Claims) -> str:
+    """The model's walk along a program, without a backend: where an expectation is none of what it allows."""
     if program.overlaps:
         return disagreement_of(program, claims)
     worlds = _Worlds(program, claims)
