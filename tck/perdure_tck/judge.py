@@ -7,7 +7,6 @@ the walk ends there, since from then on the model no longer knows what is stored
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 
@@ -16,7 +15,7 @@ from perdure import Claims, EventEnvelope, Payload, PersistentRepr, SelectedSnap
 
 from . import model, model_queries
 from .blame import blamed, blamed_for_field
-from .coverage import count
+from .coverage import Exercised
 from .expectations import disagreement_of
 from .feed_offsets import FeedOffsets
 from .history import Execution, Observation
@@ -178,7 +177,7 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     """Walk the model along what was observed. The program is the one that ran, prefixes of ids included."""
     worlds = _Worlds(program, claims, page_size)
     offsets = FeedOffsets()
-    coverage: Counter[str] = Counter()
+    exercised = Exercised(page_size)
     deviations: list[Deviation] = []
     compare = Comparison(program, claims)
     for seen in execution.observations:
@@ -200,10 +199,9 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
             rules = (told_by_scene,) if told_by_scene else _blamed(program, seen.step.operation, field)
             if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
                 deviations.append(Deviation(seen.number, rules, observed, allowed, field))
-        for name, number in count(seen.step, before, chosen.state, seen.outcome, page_size).items():
-            coverage[name] += number
+        exercised.add(seen.step, before, chosen.state, seen.outcome)
         worlds.move(seen.number, chosen)
-    return Judgement(tuple(deviations), +coverage)
+    return Judgement(tuple(deviations), exercised)
 
 
 class Foresight:
