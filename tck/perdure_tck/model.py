@@ -24,7 +24,6 @@ from perdure import (
 
 from . import model_actors, model_queries
 from .operations import (
-    ACTOR_OPERATIONS,
     AnyOperation,
     Bounds,
     Cancel,
@@ -59,8 +58,6 @@ def step(
     What a query may give has too many forms to be listed. There the answer is one outcome: the `observed` one, if it is
     allowed, with the events as they must be, and otherwise the plainest.
     """
-    if isinstance(operation, ACTOR_OPERATIONS):
-        return (model_actors.acted(state, operation, number, claims, _STORES),)
     match operation:
         case Write():
             return _write(state, [batch.atomic_write(number) for batch in operation.batches], claims)
@@ -92,6 +89,8 @@ def step(
             return (Transition(Done(), msgspec.structs.replace(state, now=operation.now)),)
         case Cancel():
             return (Transition(Done(), state),)
+        case _:
+            return (model_actors.acted(state, operation, number, claims, _STORES),)
 
 
 def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:
