@@ -50,7 +50,7 @@ class Cursor:
         return found is not None
 
     def one_of(self, words: tuple[str, ...]) -> str:
-        return self.take(f"({'|'.join(words)}){END}", " or ".join(words))
+        return self.take(any_of(words), " or ".join(words))
 
     def number(self, least: int = 0, most: int = MAX_SEQUENCE_NR) -> int:
         text = self.take(rf"-?\d+|max{END}", "a whole number or max")
@@ -85,6 +85,12 @@ class Cursor:
 
 _compiled = cache(re.compile)
 """Patterns are few, and each is asked for on every line: `re` looks longer for what it has compiled than this does."""
+
+
+@cache
+def any_of(words: tuple[str, ...]) -> str:
+    """The pattern of any of these words, whole."""
+    return f"({'|'.join(words)}){END}"
 
 
 def as_number(text: str) -> int:
