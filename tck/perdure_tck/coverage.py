@@ -7,7 +7,9 @@ that the counts must reach stand in `rules.toml`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from .coverage_actors import ACTOR_COUNTS, count_notes
 from .model import State
@@ -110,6 +112,38 @@ STRUCK = (
 """What sweeps count (`sweep.py`): states that were judged, by what struck and during what, and calls that failed."""
 
 Counts = Mapping[str, int]
+
+
+class Exercised(Mapping[str, int]):
+    """What the steps of a program exercised, by the names of the counts that are above 0.
+
+    It is counted when it is first asked for: of most generated programs nobody asks.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._steps: list[tuple[Step, State, State, AnyOutcome]] = []
+
+    def add(self, step: Step, before: State, after: State, outcome: AnyOutcome) -> None:
+        """One step more, observed and found right, between two states of the model."""
+        self._steps.append((step, before, after, outcome))
+
+    @cached_property
+    def _counts(self) -> Counts:
+        counts: Counter[str] = Counter()
+        for seen in self._steps:
+            for name, number in count(*seen, self._page_size).items():
+                counts[name] += number
+        return +counts
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
 
 
 def count(step: Step, before: State, after: State, outcome: AnyOutcome, page_size: int) -> Counts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
 from perdure import MAX_SEQUENCE_NR
 
@@ -33,23 +34,23 @@ class Cursor:
         self.place = place
 
     def peek(self, pattern: str) -> bool:
-        return re.match(pattern, self.text) is not None
+        return _compiled(pattern).match(self.text) is not None
 
     def take(self, pattern: str, expected: str) -> str:
-        found = re.match(pattern, self.text)
+        found = _compiled(pattern).match(self.text)
         if not found:
             raise self.error(expected)
         self.text = self.text[found.end() :].lstrip()
         return found.group()
 
     def accept(self, pattern: str) -> bool:
-        if self.peek(pattern):
-            self.take(pattern, pattern)
-            return True
-        return False
+        found = _compiled(pattern).match(self.text)
+        if found:
+            self.text = self.text[found.end() :].lstrip()
+        return found is not None
 
     def one_of(self, words: tuple[str, ...]) -> str:
-        return self.take(f"({'|'.join(words)}){END}", " or ".join(words))
+        return self.take(any_of(words), " or ".join(words))
 
     def number(self, least: int = 0, most: int = MAX_SEQUENCE_NR) -> int:
         text = self.take(rf"-?\d+|max{END}", "a whole number or max")
@@ -80,6 +81,16 @@ class Cursor:
 
     def error(self, expected: str) -> ScenarioError:
         return ScenarioError(self.place, expected, repr(self.text) if self.text else "")
+
+
+_compiled = cache(re.compile)
+"""Patterns are few, and each is asked for on every line: `re` looks longer for what it has compiled than this does."""
+
+
+@cache
+def any_of(words: tuple[str, ...]) -> str:
+    """The pattern of any of these words, whole."""
+    return f"({'|'.join(words)}){END}"
 
 
 def as_number(text: str) -> int:

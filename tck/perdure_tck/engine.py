@@ -196,13 +196,13 @@ def _gather_swept(
     progress: Progress,
 ) -> None:
     """Sweep every program that has hazards, if something is installed that can."""
-    sweeping = installed_sweeping()
     struck = [case.program for case in cases if case.program.hazards]
     asked = [one for one in struck if not evidence.offers.lacking(one)]
     if request.rules:
         chosen = [rule for rule in all_rules().values() if _asked(rule, request)]
         asked = [narrowed(program, chosen) for program in asked]
-    if sweeping is None or not asked:
+    sweeping = installed_sweeping() if asked else None  # to load it takes as long as many programs
+    if sweeping is None:
         return
     words = request.chosen_by or backend.name
     ask = Ask(

@@ -46,7 +46,10 @@ REPEATS_MAX = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What one program proved: the witnesses against rules, what it exercised, and how many operations it took."""
+    """What one program proved: the witnesses against rules, what it exercised, and how many operations it took.
+
+    A program that is about no rule, as generated ones are, exercised nothing that counts for one: `coverage` is empty.
+    """
 
     program: str
     witnesses: tuple[Witness, ...]
@@ -119,7 +122,7 @@ class Examiner:
         if trial.deviations:
             self._leave_stages()  # whatever went wrong there must not colour the next program
         witnesses = tuple(self._witness(program, trial, deviation, claims) for deviation in trial.deviations)
-        return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations))
+        return Finding(program.name, witnesses, _counted_for(program, trial), len(trial.execution.observations))
 
     def examine_all(
         self,
@@ -145,7 +148,9 @@ class Examiner:
             self.overlaps.witness(program, trial, deviation, claims, self._may_be_shrunk(program, deviation))
             for deviation in trial.deviations
         )
-        return Finding(program.name, witnesses, trial.coverage, len(trial.execution.observations) * trial.runs)
+        return Finding(
+            program.name, witnesses, _counted_for(program, trial), len(trial.execution.observations) * trial.runs
+        )
 
     def _may_be_shrunk(self, program: Program, deviation: Deviation) -> bool:
         self._shrunk[deviation.rules] += 1
@@ -260,6 +265,10 @@ class Examiner:
     def _leave_stages(self) -> None:
         while self._stages:
             _close_after(self._stages.popitem()[1])
+
+
+def _counted_for(program: Program, trial: Trial) -> Mapping[str, int]:
+    return dict(trial.coverage) if program.rules else {}
 
 
 def _same(deviation: Deviation, trial: Trial, program: Program) -> Deviation | None:

@@ -7,7 +7,6 @@ the walk ends there, since from then on the model no longer knows what is stored
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 
@@ -16,7 +15,7 @@ from perdure import Claims, EventEnvelope, Payload, PersistentRepr, SelectedSnap
 
 from . import model, model_queries
 from .blame import blamed, blamed_for_field
-from .coverage import count
+from .coverage import Exercised
 from .expectations import disagreement_of
 from .feed_offsets import FeedOffsets
 from .history import Execution, Observation
@@ -108,14 +107,26 @@ FULL_CLAIMS = Claims(
 )
 """The claims of a backend that promises everything."""
 
+CLAIMS_OF_SWEEPS = ("kill_durable", "power_durable", "detects_damage")
+"""The claims that mean nothing while nothing strikes."""
 
-@cache
+
 def disagreement(program: Program) -> str:
     """Where the expectations of a program and the model part ways, for a backend that claims everything; or ""."""
     return _disagreement(program, FULL_CLAIMS)
 
 
 def _disagreement(program: Program, claims: Claims) -> str:
+    """Backends that differ in what the model does not look at get the same answer, which is then asked for once."""
+    alike: dict[str, object] = {name: getattr(FULL_CLAIMS, name) for name in CLAIMS_OF_SWEEPS}
+    if not program.uses_queries:
+        alike["deleted_events_in_feeds"] = FULL_CLAIMS.deleted_events_in_feeds
+    return _walked(program, msgspec.structs.replace(claims, **alike))
+
+
+@cache
+def _walked(program: Program, claims: Claims) -> str:
+    """The model's walk along a program, without a backend: where an expectation is none of what it allows."""
     if program.overlaps:
         return disagreement_of(program, claims)
     worlds = _Worlds(program, claims)
@@ -166,7 +177,7 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
     """Walk the model along what was observed. The program is the one that ran, prefixes of ids included."""
     worlds = _Worlds(program, claims, page_size)
     offsets = FeedOffsets()
-    coverage: Counter[str] = Counter()
+    exercised = Exercised(page_size)
     deviations: list[Deviation] = []
     compare = Comparison(program, claims)
     for seen in execution.observations:
@@ -188,10 +199,9 @@ def judge(program: Program, execution: Execution, claims: Claims, page_size: int
             rules = (told_by_scene,) if told_by_scene else _blamed(program, seen.step.operation, field)
             if not any(known.rules == rules for known in deviations):  # once is enough: the first is the smallest
                 deviations.append(Deviation(seen.number, rules, observed, allowed, field))
-        for name, number in count(seen.step, before, chosen.state, seen.outcome, page_size).items():
-            coverage[name] += number
+        exercised.add(seen.step, before, chosen.state, seen.outcome)
         worlds.move(seen.number, chosen)
-    return Judgement(tuple(deviations), +coverage)
+    return Judgement(tuple(deviations), exercised)
 
 
 class Foresight:

@@ -24,7 +24,6 @@ from perdure import (
 
 from . import model_actors, model_queries
 from .operations import (
-    ACTOR_OPERATIONS,
     AnyOperation,
     Bounds,
     Cancel,
@@ -59,8 +58,6 @@ def step(
     What a query may give has too many forms to be listed. There the answer is one outcome: the `observed` one, if it is
     allowed, with the events as they must be, and otherwise the plainest.
     """
-    if isinstance(operation, ACTOR_OPERATIONS):
-        return (model_actors.acted(state, operation, number, claims, _STORES),)
     match operation:
         case Write():
             return _write(state, [batch.atomic_write(number) for batch in operation.batches], claims)
@@ -92,13 +89,15 @@ def step(
             return (Transition(Done(), msgspec.structs.replace(state, now=operation.now)),)
         case Cancel():
             return (Transition(Done(), state),)
+        case _:
+            return (model_actors.acted(state, operation, number, claims, _STORES),)
 
 
 def _write(state: State, writes: list[AtomicWrite], claims: Claims) -> tuple[Transition, ...]:
     """Too long ids are refused first, then conflicts fail the whole call, then each write is rejected or stored."""
     if any(not valid_id(write.persistence_id, claims) for write in writes):
         return (Transition(Invalid(), state),)
-    answers = itertools.product(*(_rejected(write, claims) for write in writes))
+    answers = itertools.product(*[_rejected(write, claims) for write in writes])
     found = [transition for rejected in answers for transition in _answered(state, writes, rejected, claims)]
     first_conflict = next((one for one in found if isinstance(one.outcome, Conflict)), None)
     return tuple(one for one in found if one is first_conflict or not isinstance(one.outcome, Conflict))
@@ -143,9 +142,9 @@ def _rejected(write: AtomicWrite, claims: Claims) -> tuple[bool, ...]:
     limited = claims.payload_size_max is not None or (claims.tags and claims.tags_without)
     if limited and any(_beyond_a_limit(event, claims) for event in write.events):
         return (True,)
-    if all(is_unicode(_text(event, _EVERY_FIELD)) for event in write.events):
+    if is_unicode("".join([_text(event, _EVERY_FIELD) for event in write.events])):
         return (False,)
-    fit = all(is_unicode(_text(event, claims)) for event in write.events)
+    fit = is_unicode("".join([_text(event, claims) for event in write.events]))
     return (False, True) if fit else (True,)
 
 
@@ -192,12 +191,9 @@ def _replay(state: State, operation: Replay, claims: Claims) -> AnyOutcome:
     numbers = (operation.from_sequence_nr, operation.to_sequence_nr, operation.max_count)
     if not valid_id(operation.persistence_id, claims) or not all(map(valid_number, numbers)):
         return Invalid()
-    window = (
-        event
-        for event in state.log(operation.persistence_id).events
-        if operation.from_sequence_nr <= event.sequence_nr <= operation.to_sequence_nr
-    )
-    return Events(tuple(window)[: operation.max_count])
+    first, last = operation.from_sequence_nr, operation.to_sequence_nr
+    window = [event for event in state.log(operation.persistence_id).events if first <= event.sequence_nr <= last]
+    return Events(tuple(window[: operation.max_count]))
 
 
 def _highest(state: State, operation: Highest, claims: Claims) -> AnyOutcome:

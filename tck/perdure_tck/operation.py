@@ -10,6 +10,7 @@ import msgspec
 from perdure import MAX_SEQUENCE_NR
 
 BARE_WORD = r"[A-Za-z_][A-Za-z0-9_-]*"
+_BARE = re.compile(BARE_WORD)
 RESERVED = frozenset(
     {"snapshot", "snapshots", "each", "nothing", "empty", "max", "end", "pending", "closed", "invalid", "unreadable"}
 )
@@ -17,7 +18,7 @@ RESERVED = frozenset(
 
 def quoted(text: str) -> str:
     """A string as a scenario file shows it: a bare word, a JSON string, or one character many times."""
-    if re.fullmatch(BARE_WORD, text) and text not in RESERVED:
+    if _BARE.fullmatch(text) and text not in RESERVED:
         return text
     if len(text) > 40 and len(set(text)) == 1:
         return f"{_json(text[0])}*{len(text)}"

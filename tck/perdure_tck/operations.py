@@ -349,8 +349,8 @@ def ids_of(operation: AnyOperation) -> tuple[str, ...]:
 def renamed(operation: AnyOperation, rename: Callable[[str], str]) -> AnyOperation:
     """The same operation with other persistence ids."""
     if isinstance(operation, Write):
-        batches = operation.batches
-        return Write(tuple(msgspec.structs.replace(one, persistence_id=rename(one.persistence_id)) for one in batches))
+        named = [(batch, rename(batch.persistence_id)) for batch in operation.batches]
+        return Write(tuple([msgspec.structs.replace(batch, persistence_id=name) for batch, name in named]))
     if isinstance(operation, _WITHOUT_ID) or (isinstance(operation, Query) and not operation.by_persistence_id):
         return operation
     return msgspec.structs.replace(operation, persistence_id=rename(operation.persistence_id))

@@ -22,6 +22,8 @@ from .operations import (
 )
 from .query_operations import FOREIGN
 
+_QUERIES = frozenset(QUERY_OPERATIONS)
+
 
 class Step(msgspec.Struct, frozen=True):
     """One operation of one client, with the outcomes that the author allows (none written: what the model says).
@@ -88,7 +90,7 @@ class Program(msgspec.Struct, frozen=True):
 
     @property
     def own_location(self) -> bool:
-        return self.private or any(step.namespace for step in self.steps)
+        return self.private or any(client.partition("@")[2] for client in {step.client for step in self.steps})
 
     @property
     def uses_journal(self) -> bool:
@@ -108,7 +110,7 @@ class Program(msgspec.Struct, frozen=True):
 
     @property
     def uses_queries(self) -> bool:
-        return any(isinstance(step.operation, QUERY_OPERATIONS) for step in self.steps)
+        return not _QUERIES.isdisjoint([type(step.operation) for step in self.steps])
 
     def with_prefix(self, prefix: str) -> Program:
         """The same program with a prefix on each persistence id, except on empty ids, which are there to be refused."""
@@ -118,7 +120,9 @@ class Program(msgspec.Struct, frozen=True):
         def rename(persistence_id: str) -> str:
             return prefix + persistence_id if persistence_id else ""
 
-        steps = tuple(msgspec.structs.replace(step, operation=renamed(step.operation, rename)) for step in self.steps)
+        steps = tuple(
+            [Step(renamed(step.operation, rename), step.client, step.expected, step.block) for step in self.steps]
+        )
         hazards = tuple(hazard.renamed(rename) for hazard in self.hazards)
         return msgspec.structs.replace(self, steps=steps, hazards=hazards)
 

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 from perdure import MAX_SEQUENCE_NR, PersistentRepr, SelectedSnapshot, Storage, WriteRejected
 from perdure.errors import SequenceConflict, Unreadable, WriteFailed
@@ -18,6 +19,8 @@ from .leftovers import LEFTOVERS, Leftovers
 from .model import START_OF_CLOCK
 from .operations import (
     ACTOR_OPERATIONS,
+    JOURNAL_OPERATIONS,
+    SNAPSHOT_OPERATIONS,
     AnyOperation,
     Clock,
     Close,
@@ -136,13 +139,18 @@ async def _play(
     stage.clock.now = START_OF_CLOCK
     troupe = Troupe(stage.backend.actor_runtime)
     left = Leftovers(stage.directory) if program.private and LEFTOVERS in program.rules else None
+    due_now = partial(due, observations)
     for number, step in enumerate(program.steps, 1):
         limit_s = limits.of(step.operation.kind)
         stage.pulse.begin(limit_s)
         if recorder:
             recorder.invoked(program.name, number, step, time.monotonic_ns())
-        answered = _answered(step, number, stage, limit_s, readers, troupe, lambda: due(observations))
-        outcome = await outcome_of(answered)
+        storage = stage.opened(step.client) if type(step.operation) in _OF_STORAGE else None
+        outcome = await outcome_of(
+            answer(step.operation, number, storage, stage.clock)
+            if storage is not None
+            else _answered(step, number, stage, limit_s, readers, troupe, due_now)
+        )
         if left is not None:
             outcome = await left.after(step, outcome, bool(readers))
         if stage.pulse.given_up:
@@ -157,6 +165,10 @@ async def _play(
         stage.pulse.begin(limits.of(Close.kind))
         await readers.close_all()
     stage.pulse.end()
+
+
+_OF_STORAGE = frozenset((*JOURNAL_OPERATIONS, *SNAPSHOT_OPERATIONS, Clock))
+"""Operations that ask nothing but an open storage: most of all, so they take the shortest way to it."""
 
 
 async def _answered(
@@ -184,8 +196,6 @@ async def _answered(
 
 async def outcome_of(answered: Awaitable[AnyOutcome]) -> AnyOutcome:
     """The outcome, whatever is raised instead of an answer."""
-    task = asyncio.current_task()
-    assert task is not None
     try:
         return await answered
     except SequenceConflict:
@@ -197,6 +207,8 @@ async def outcome_of(answered: Awaitable[AnyOutcome]) -> AnyOutcome:
     except ValueError as error:
         return Invalid(_said(error))
     except (asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+        task = asyncio.current_task()
+        assert task is not None
         if task.cancelling():
             raise  # that was us: the operation is overdue
         return Raised(type(error).__name__, _said(error))
@@ -252,12 +264,12 @@ def _answers(answer: Sequence[WriteRejected | None], expected: int) -> AnyOutcom
         return Malformed(f"{_short(answer)} to a call of {expected} AtomicWrites")
     if not all(entry is None or isinstance(entry, WriteRejected) for entry in answer):
         return Malformed(f"{_short(answer)}, which is not made of None and WriteRejected")
-    return Answers(tuple(entry is not None for entry in answer))
+    return Answers(tuple([entry is not None for entry in answer]))
 
 
 def _events(answer: Sequence[PersistentRepr]) -> AnyOutcome:
-    wrong = next((event for event in answer if not isinstance(event, PersistentRepr)), None)
-    return Events(tuple(answer)) if wrong is None else Malformed(f"{_short(wrong)} among the events")
+    wrong = [event for event in answer if not isinstance(event, PersistentRepr)]
+    return Malformed(f"{_short(wrong[0])} among the events") if wrong else Events(tuple(answer))
 
 
 def _number(answer: int) -> AnyOutcome:

@@ -14,7 +14,7 @@ from perdure import MAX_SEQUENCE_NR, MAX_TIMESTAMP
 
 from .actor_operations import ACTOR_OPERATIONS
 from .actors_text import ACTOR_READERS, expected_notes
-from .cursor import END, STRING, Cursor, as_number, read_window
+from .cursor import END, STRING, Cursor, any_of, as_number, read_window
 from .cursor import ScenarioError as ScenarioError
 from .hazards import AT, TROUBLES, Hazard, Kind
 from .operations import (
@@ -81,15 +81,15 @@ def parse(text: str, name: str, place: str = "") -> Program:
             continue
         if cursor.text.startswith("#"):
             prose.append(cursor.text.removeprefix("#").strip())
-        elif cursor.peek(rf"({'|'.join(HEAD)}){END}") and not steps:
+        elif not steps and cursor.peek(any_of(HEAD)):
             head.read(cursor)
-        elif cursor.peek(rf"({'|'.join(_HAZARDS)}){END}"):
+        elif cursor.peek(any_of(tuple(_HAZARDS))):
             hazards.append(_hazard(cursor, steps))
         elif hazards:
             raise cursor.error(f"a hazard ({', '.join(_HAZARDS)}), since hazards stand behind the steps")
         elif not blocks.read(cursor, steps):
             steps.append(msgspec.structs.replace(_step(cursor), block=blocks.current))
-            _refuse_loose_end(tuple(steps), cursor.place)
+            _refuse_loose_end(steps, cursor.place)
     end = f"{place or name}:{len(text.splitlines()) + 1}"
     if not head.rules:
         raise ScenarioError(end, "a line 'rules J-01 ...'", "none")
@@ -110,9 +110,9 @@ def parse(text: str, name: str, place: str = "") -> Program:
     )
 
 
-def _refuse_loose_end(steps: tuple[Step, ...], place: str) -> None:
+def _refuse_loose_end(steps: Sequence[Step], place: str) -> None:
     """A line that takes from a query, closes it or resumes behind it needs one that was opened before."""
-    if isinstance(steps[-1].operation, Query | Take | Close) and without_loose_ends(steps)[-1:] != steps[-1:]:
+    if isinstance(steps[-1].operation, Query | Take | Close) and without_loose_ends(tuple(steps))[-1:] != (steps[-1],):
         raise ScenarioError(place, "the name of a query that is open", repr(str(steps[-1].operation)))
 
 

@@ -136,6 +136,8 @@ class Handle:
     """One open storage, held by a task of its own: a context manager must be left by the task that entered it."""
 
     def __init__(self, backend: Backend, location: Location) -> None:
+        self.opened: Storage | None = None
+        """The storage, if opening has come to a good end."""
         self._leave = asyncio.Event()
         self._ready: asyncio.Future[Storage] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(backend, location))
@@ -143,6 +145,7 @@ class Handle:
     async def _hold(self, backend: Backend, location: Location) -> None:
         try:
             async with backend.open(location) as storage:
+                self.opened = storage
                 self._ready.set_result(storage)
                 await self._leave.wait()
         except Exception as error:
@@ -152,12 +155,6 @@ class Handle:
 
     async def storage(self) -> Storage:
         return await asyncio.shield(self._ready)
-
-    @property
-    def opened(self) -> Storage | None:
-        """The storage, if opening has come to a good end."""
-        ready = self._ready
-        return ready.result() if ready.done() and ready.exception() is None else None
 
     async def close(self) -> None:
         self._leave.set()
