@@ -123,7 +123,8 @@ class StartActor(Operation, frozen=True):
 
     Nothing happens if it lives already. The directive is what its supervisor does when it fails. It may have room for
     no more than `capacity` commands that wait, handlers that are coroutines, or deliver events named `send...` at least
-    once, until an event `confirm_1` confirms the delivery 1.
+    once, until an event `confirm_1` confirms the delivery 1. All that name the same number of `permits` live in one
+    system, in which so many may recover at a time.
     """
 
     kind = "start"
@@ -138,6 +139,7 @@ class StartActor(Operation, frozen=True):
     overflow: Overflow = "fails"
     coroutines: bool = False
     delivers: bool = False
+    permits: int | None = None
     reactions: tuple[Reaction, ...] = ()
 
     def __str__(self) -> str:
@@ -153,7 +155,20 @@ class StartActor(Operation, frozen=True):
         parts += [f"capacity {self.capacity} {self.overflow}"] if self.capacity is not None else []
         parts += ["coroutines"] if self.coroutines else []
         parts += ["delivers"] if self.delivers else []
+        parts += [f"permits {self.permits}"] if self.permits is not None else []
         return " ".join([*parts, *map(str, self.reactions)])
+
+    @property
+    def system(self) -> tuple[int | None, FilterMode]:
+        """What the systems of two actors have in common if they are one; without permits, they never are."""
+        return self.permits, self.replay_filter
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it raises at the end of each recovery, and recovers again."""
+        return self.directive == "restart" and any(
+            act.deed == "raise" for act in _with_handlers(self.reaction("completed"))
+        )
 
     def reaction(self, to: str) -> tuple[Act, ...]:
         return next((one.acts for one in self.reactions if one.to == to), ())

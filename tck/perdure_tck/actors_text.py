@@ -59,13 +59,18 @@ def _start(cursor: Cursor) -> StartActor:
         elif cursor.accept("capacity" + END):
             said["capacity"] = cursor.number(1)
             said["overflow"] = cursor.one_of(OVERFLOWS)
+        elif cursor.accept("permits" + END):
+            said["permits"] = cursor.number(1)
         elif cursor.peek(f"(coroutines|delivers){END}"):
             said[cursor.one_of(("coroutines", "delivers"))] = True
         elif cursor.accept("on" + END):
             reactions.append(Reaction(cursor.string("an event, snapshot or completed"), _handler(cursor)))
         else:
             said["directive"] = cursor.one_of(DIRECTIVES)
-    return StartActor(persistence_id, **said, reactions=tuple(reactions))  # type: ignore[arg-type]  # by name
+    start = StartActor(persistence_id, **said, reactions=tuple(reactions))  # type: ignore[arg-type]  # by name
+    if start.is_endless:
+        raise ScenarioError(cursor.place, "'stop' or 'resume' beside 'on completed (raise)'", "a start without end")
+    return start
 
 
 def _selection(cursor: Cursor) -> Selection:
@@ -154,9 +159,9 @@ ACTOR_READERS: dict[str, Callable[[Cursor], AnyActorOperation]] = {
 
 NAME = rf"(?:{BARE_WORD}|{STRING})"
 NOTE = re.compile(
-    rf"(replayed( {NAME} \d+)+|(rejected |failed |sent )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed|stopped|refused"
-    rf"|recovery failed( at {NAME})?|(saved|save failed|deleted|delete failed|snapshot deleted|snapshot delete failed"
-    rf"|snapshots deleted|snapshots delete failed) \d+|{NAME})$"
+    rf"({NAME}: )?(replayed( {NAME} \d+)+|(rejected |failed |sent )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed"
+    rf"|stopped|refused|recovery failed( at {NAME})?|(saved|save failed|deleted|delete failed|snapshot deleted"
+    rf"|snapshot delete failed|snapshots deleted|snapshots delete failed) \d+|{NAME})$"
 )
 
 

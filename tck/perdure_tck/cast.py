@@ -10,7 +10,7 @@ from perdure import AtomicWrite, SnapshotSelectionCriteria
 
 from .actor_operations import Act, Disturb, StartActor, Target
 
-Phase = Literal["absent", "quiet", "load", "highest", "replay", "alive"]
+Phase = Literal["absent", "queued", "quiet", "load", "highest", "replay", "alive"]
 Answer = Literal["stored", "rejected", "failed"]
 
 
@@ -58,6 +58,12 @@ class Actor(msgspec.Struct):
     persistence_id: str
     start: StartActor
     phase: Phase = "absent"
+    housed: bool = False
+    """Whether it was started in a system that is still there."""
+
+    turn: int = 0
+    """Whoever waits for a permit to recover with a lower one comes first."""
+
     incarnations: int = 0
     number: int = 0
     last: int = 0
@@ -100,6 +106,12 @@ class Actor(msgspec.Struct):
     @property
     def unanswered(self) -> bool:
         return bool(self.urgent or self.gathered or self.under_way)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether a call of it is kept, so that it may take too long."""
+        lanes, calls = any(one.parked for one in self.lanes), any(one.parked for one in self.calls)
+        return self.write_parked or self.recovery_parked or lanes or calls
 
     def copied(self) -> Actor:
         """The same, so that nothing of it changes with the copy. `copy.deepcopy` takes twenty times as long."""

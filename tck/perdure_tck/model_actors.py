@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +37,7 @@ from .actor_operations import (
     Wait,
 )
 from .cast import Actor, Answer, Command, Lane, Pending, StoreCall
+from .model_permits import housemates, may_recover, next_to_recover, next_turn
 from .operation import quoted
 from .outcomes import REPLAYED, Answers, Notes
 from .state import State, Transition
@@ -77,39 +78,68 @@ def acted(state: State, operation: AnyActorOperation, number: int, claims: Claim
     """What an operation on an actor makes it note, and the state afterwards."""
     if isinstance(operation, Wait):
         return _all_waited(state, number, claims, stores)
-    known = state.actors.get(operation.persistence_id)
-    actor = known.copied() if known else Actor(operation.persistence_id, StartActor(operation.persistence_id))
-    play = _Play(actor, state, claims, stores)
-    play.begin(operation, number)
+    owner = operation.persistence_id
+    if isinstance(operation, Crash) and owner in state.actors:
+        state = _crashed(state, (one.persistence_id for one in housemates(state, state.actors[owner])))
+    state, notes = _played(state, owner, operation, number, claims, stores)
+    if state.actors[owner].start.permits is not None:
+        state, of_others = _admitted(state, claims, stores)
+        notes += [f"{quoted(name)}: {note}" for name in state.actors for note in of_others.get(name, ())]
+    return Transition(Notes(tuple(notes)), state)
+
+
+def _played(
+    state: State, name: str, operation: AnyActorOperation | None, number: int, claims: Claims, stores: Stores
+) -> tuple[State, list[str]]:
+    """What one actor does until it rests: of an operation, or because there is a permit for it."""
+    known = state.actors.get(name)
+    play = _Play(known.copied() if known else Actor(name, StartActor(name)), state, claims, stores)
+    if operation is not None:
+        play.begin(operation, number)
     play.settle()
-    after = msgspec.structs.replace(play.state, actors={**state.actors, operation.persistence_id: actor})
-    return Transition(Notes(tuple(play.notes)), after)
+    return msgspec.structs.replace(play.state, actors={**state.actors, name: play.actor}), play.notes
+
+
+def _admitted(state: State, claims: Claims, stores: Stores) -> tuple[State, dict[str, list[str]]]:
+    """Let those recover who have waited for a permit that was given back; what each of them notes."""
+    notes: dict[str, list[str]] = {}
+    while (name := next_to_recover(state)) is not None:
+        state, noted = _played(state, name, None, 0, claims, stores)
+        notes.setdefault(name, []).extend(noted)
+    return state, notes
 
 
 def _all_waited(state: State, number: int, claims: Claims, stores: Stores) -> Transition:
-    notes: list[str] = []
-    for name, known in state.actors.items():
-        play = _Play(known.copied(), state, claims, stores)
-        play.begin(Wait(), number)
-        play.settle()
-        notes += play.notes
-        state = msgspec.structs.replace(play.state, actors={**state.actors, name: play.actor})
-    return Transition(Notes(tuple(notes)), state)
+    """Whoever gets a permit while the others wait has its own limits, and these are over as well."""
+    notes: dict[str, list[str]] = {name: [] for name in state.actors}
+    waiting = [name for name, actor in state.actors.items() if actor.phase != "queued"]
+    while waiting:
+        for name in waiting:
+            state, noted = _played(state, name, Wait(), number, claims, stores)
+            notes[name] += noted
+        state, of_others = _admitted(state, claims, stores)
+        for name, noted in of_others.items():
+            notes[name] += noted
+        waiting = [name for name in of_others if state.actors[name].is_parked]
+    return Transition(Notes(tuple(note for noted in notes.values() for note in noted)), state)
 
 
 def all_crashed(state: State) -> State:
     """Every actor is gone, since the storage was closed below them."""
-    if not state.actors:
-        return state
-    actors = {name: actor.copied() for name, actor in state.actors.items()}
-    for actor in actors.values():
-        _crash(actor)
+    return _crashed(state, state.actors) if state.actors else state
+
+
+def _crashed(state: State, names: Iterable[str]) -> State:
+    actors = dict(state.actors)
+    for name in names:
+        actors[name] = actors[name].copied()
+        _crash(actors[name])
     return msgspec.structs.replace(state, actors=actors)
 
 
 def _crash(actor: Actor) -> None:
     actor.forget()
-    actor.phase, actor.stopping = "absent", False
+    actor.phase, actor.stopping, actor.housed = "absent", False, False
     actor.lanes, actor.calls, actor.mailbox, actor.stashed = [], [], [], []
 
 
@@ -168,11 +198,12 @@ class _Play:
         match operation:
             case StartActor():
                 if not actor.persistence_id:
+                    actor.start, actor.housed = operation, True
                     self.notes.append("stopped")
                 elif actor.phase == "absent":
-                    if operation.replay_filter != actor.start.replay_filter:
-                        _crash(actor)  # another filter is another system
-                    actor.start, actor.stopping = operation, False
+                    if operation.system != actor.start.system:
+                        _crash(actor)
+                    actor.start, actor.stopping, actor.housed = operation, False, True
                     self._incarnate()
             case Tell():
                 for place, acts in enumerate(operation.commands):
@@ -205,7 +236,7 @@ class _Play:
     def _incarnate(self) -> None:
         actor = self.actor
         actor.incarnations += 1
-        actor.phase = "quiet"
+        actor.phase, actor.turn = "queued", next_turn(self.state)
         actor.number = actor.last = actor.attempts = actor.first_expected = actor.snapshot_nr = 0
         actor.passed_over = False
         actor.criteria = _wanted(actor.start)
@@ -260,6 +291,9 @@ class _Play:
     def _goes_on(self) -> bool:
         """One thing that the actor does by itself, if there is one."""
         actor = self.actor
+        if actor.phase == "queued" and may_recover(self.state, actor):
+            actor.phase = "quiet"
+            return True
         if actor.phase == "quiet" and not actor.lanes:
             actor.phase = "load" if actor.criteria is not None else "highest"
             return True

@@ -153,6 +153,8 @@ def test_generated_programs_are_read_as_they_are_shown() -> None:
         ("tell p persist a b", "expected the name of one event"),
         ("tell p persist", "expected the name of one event"),
         ("next replay p rejects", "expected 'rejects' of write"),
+        ("start p permits 0", "a number of 1 or more"),
+        ("start p on completed (raise)", "expected 'stop' or 'resume' beside 'on completed"),
         ("start p sideways", "expected restart or resume or stop"),
         ("a: start p", "expected no client before 'start'"),
         ("start p -> 1..3", "expected notes such as 'a 1'"),
