@@ -39,14 +39,10 @@ from .actor_operations import (
     StartActor,
 )
 from .house import CALLS_MAX, ActRaised
-from .model_actors import (
-    CONFIRM,
-    FULL,
-    SEND,
-    shown_snapshot,
-)
+from .model_part import CONFIRM, FULL, SEND
 from .operation import quoted
 from .outcomes import REPLAYED
+from .stored_names import shown_snapshot
 
 if TYPE_CHECKING:
     from .troupe import Player

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from perdure import Payload
 
-from .model_actors import event_of, is_unfit, name_of, names_of, snapshot_of, times_read
+from .operation import quoted
+
+SERIALIZER_ID = 4
+"""Events and snapshots of actors are payloads of the same serializer as those of other programs."""
+
+NAMES = "names"
+"""The manifest of a snapshot: the names of all events that the actor has handled."""
+
+
+def is_unfit(name: str) -> bool:
+    """Whether the event adapter raises for an event of this name."""
+    return name.startswith("unfit")
+
+
+def times_read(name: str) -> int:
+    """How many events the adapter makes of a stored one: of most one, of some none or two."""
+    return {"never": 0, "twice": 2}.get(name[:5], 1)
+
+
+def snapshot_of(names: Sequence[str]) -> Payload:
+    return Payload(SERIALIZER_ID, NAMES, json.dumps(list(names)).encode())
+
+
+def names_of(snapshot: Payload) -> list[str]:
+    """The names in a snapshot of an actor; one that a program saved by itself is a single name."""
+    if snapshot.manifest != NAMES:
+        return [name_of(snapshot)]
+    found: list[str] = json.loads(snapshot.data)
+    return found
+
+
+def name_of(event: Payload) -> str:
+    return event.data.decode(errors="replace")
+
+
+def event_of(name: str) -> Payload:
+    return Payload(SERIALIZER_ID, "", name.encode())
+
+
+def shown_snapshot(number: int, names: Sequence[str]) -> str:
+    return f"snapshot {number} [{' '.join(map(quoted, names))}]"
 
 
 class Names:
