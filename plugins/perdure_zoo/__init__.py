@@ -11,6 +11,7 @@ from __future__ import annotations
 from . import (
     actors_delivering,
     actors_failing,
+    actors_machines,
     actors_permits,
     actors_persisting,
     actors_recovering,
@@ -54,6 +55,7 @@ ANIMALS: tuple[Animal, ...] = (
     *actors_snapshots.family.animals,
     *actors_delivering.family.animals,
     *actors_permits.family.animals,
+    *actors_machines.family.animals,
     *races_of_feeds.family.animals,
 )
 """Every animal, by family."""

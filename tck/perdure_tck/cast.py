@@ -6,7 +6,7 @@ import copy
 from typing import Literal
 
 import msgspec
-from perdure import AtomicWrite, SnapshotSelectionCriteria
+from perdure import AtomicWrite, Payload, SnapshotSelectionCriteria
 
 from .actor_operations import Act, Disturb, StartActor, Target
 
@@ -32,6 +32,8 @@ class Pending(msgspec.Struct, frozen=True):
     group: int
     command: Command
     answer: Answer = "stored"
+    payload: Payload | None = None
+    """What is stored, if it is not the name: a change of state."""
 
 
 class Lane(msgspec.Struct):
@@ -48,8 +50,20 @@ class StoreCall(msgspec.Struct):
     number: int
     names: tuple[str, ...] = ()
     timestamp: int = 0
+    payload: Payload | None = None
     deaf: bool = False
     parked: bool = False
+
+
+class Machine(msgspec.Struct):
+    """Where a state machine stands: `timer_s` is how long it waits, `stored_ms` what a snapshot would say of that."""
+
+    state: str = "idle"
+    timeout_ms: int | None = None
+    stored_ms: int | None = None
+    timer_s: float | None = None
+    step: Act | None = None
+    rejected: bool = False
 
 
 class Actor(msgspec.Struct):
@@ -86,6 +100,7 @@ class Actor(msgspec.Struct):
     overflowed: bool = False
     deliveries: dict[int, str] = {}
     delivery_id: int = 0
+    machine: Machine = msgspec.field(default_factory=Machine)
 
     troubles: list[Disturb] = []
     criteria: SnapshotSelectionCriteria | None = None
@@ -118,6 +133,7 @@ class Actor(msgspec.Struct):
         one = copy.copy(self)
         for name in _MUTABLE:
             setattr(one, name, getattr(self, name).copy())
+        one.machine = copy.copy(self.machine)
         one.lanes = [Lane(list(lane.calls), lane.parked) for lane in self.lanes]
         one.calls = [copy.copy(call) for call in self.calls]
         return one
@@ -130,6 +146,7 @@ class Actor(msgspec.Struct):
         self.names = []
         self.overflowed = self.held = False
         self.deliveries, self.delivery_id = {}, 0
+        self.machine = Machine()
 
 
 _MUTABLE = (

@@ -35,6 +35,7 @@ ACTOR_COUNTS = (
     "failed_starts",
     "waited_for_permits",
     "admitted",
+    "transitions",
 )
 """Of programs with actors. `disturbed` are calls that failed, were lost, rejected or kept; `crashes_in_persist` those
 while something that was persisted had no answer; `admitted` are recoveries that ended after waiting for a permit."""
@@ -54,6 +55,7 @@ _KINDS = (
     (r"(saved|deleted|snapshots? deleted) \d+$", "answered_requests"),
     (r"(save|delete|snapshots? delete) failed \d+$", "failed_requests"),
     (r"refused$", "refused_persists"),
+    (r"\w+ to \w+$", "transitions"),
     (r".* \d+$", "handled"),
     (r".*", "noted"),
 )

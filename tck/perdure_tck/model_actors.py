@@ -16,6 +16,7 @@ from .actor_operations import (
     Wait,
 )
 from .cast import Actor
+from .model_fsm import MachinePlay
 from .model_part import Play, Stores, crash
 from .model_permits import housemates, next_to_recover
 from .operation import quoted
@@ -42,7 +43,9 @@ def _played(
 ) -> tuple[State, list[str]]:
     """What one actor does until it rests: of an operation, or because there is a permit for it."""
     known = state.actors.get(name)
-    play = Play(known.copied() if known else Actor(name, StartActor(name)), state, claims, stores)
+    actor = known.copied() if known else Actor(name, StartActor(name))
+    start = operation if isinstance(operation, StartActor) and actor.phase == "absent" else actor.start
+    play = (MachinePlay if start.machine else Play)(actor, state, claims, stores)
     if operation is not None:
         play.begin(operation, number)
     play.settle()

@@ -41,6 +41,7 @@ from .operation import quoted
 from .outcomes import REPLAYED, Answers
 from .state import State, Transition
 from .stored_names import (
+    STATE,
     event_of,
     is_unfit,
     name_of,
@@ -471,7 +472,8 @@ class Play:
         match call.target:
             case "save":
                 metadata = SnapshotMetadata(owner, number, call.timestamp)
-                self.state = self._stores.save(self.state, metadata, snapshot_of(call.names), self.claims)
+                snapshot = call.payload or snapshot_of(call.names)
+                self.state = self._stores.save(self.state, metadata, snapshot, self.claims)
             case "delete":
                 self.state = self._stores.delete(self.state, owner, number, self.claims)
             case "delete snapshot":
@@ -576,6 +578,8 @@ class Play:
         self._recovered()
 
     def _recover_event(self, event: PersistentRepr) -> None:
+        if event.payload.manifest == STATE:
+            return
         name = name_of(event.payload)
         for _ in range(times_read(name)):
             self._take_up(name)
@@ -632,11 +636,12 @@ def _writes(batch: Sequence[Pending]) -> list[list[Pending]]:
 
 
 def _calls(batch: Sequence[Pending], actor: Actor) -> list[AtomicWrite]:
-    owner, writer = actor.persistence_id, actor.writer
-    return [
-        AtomicWrite(tuple(PersistentRepr(owner, one.number, event_of(one.name), writer_uuid=writer) for one in group))
-        for group in _writes(batch)
-    ]
+    return [AtomicWrite(tuple(_repr(one, actor) for one in group)) for group in _writes(batch)]
+
+
+def _repr(one: Pending, actor: Actor) -> PersistentRepr:
+    payload = one.payload or event_of(one.name)
+    return PersistentRepr(actor.persistence_id, one.number, payload, writer_uuid=actor.writer)
 
 
 def _holds(write: AtomicWrite, number: int) -> bool:

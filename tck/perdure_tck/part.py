@@ -66,7 +66,7 @@ class Part(PersistentActor):
         self._player = player
         self._names: list[str] = []
         self.persistence_id = player.persistence_id
-        self.recovery = _recovery(start)
+        self.recovery = recovery_of(start)
         self.snapshot_is_optional = start.optional_snapshot
         self.internal_stash_capacity = start.capacity
         self.stash_overflow_strategy = _STRATEGIES[start.overflow]  # type: ignore[misc]  # of one instance
@@ -77,7 +77,7 @@ class Part(PersistentActor):
     def receive_command(self, message: object) -> object:
         if isinstance(message, Said):
             return self._maybe_later(lambda: self._perform_all(message.acts, message))
-        self._player.note(_told(message))
+        self._player.note(told(message))
         return None
 
     def _maybe_later(self, work: Callable[[], object]) -> object:
@@ -85,7 +85,7 @@ class Part(PersistentActor):
         return _later(work) if self._player.start.coroutines else work()
 
     def _quiet(self, word: str, message: object) -> None:
-        self._player.note(word if isinstance(message, Said) else _told(message))
+        self._player.note(word if isinstance(message, Said) else told(message))
 
     def _perform_all(self, acts: Sequence[Act], said: Said | None) -> None:
         for act in acts:
@@ -246,13 +246,13 @@ _STRATEGIES: Mapping[str, ThrowOverflow | DiscardToDeadLetters | ReplyToSender] 
 }
 
 
-def _recovery(start: StartActor) -> Recovery:
+def recovery_of(start: StartActor) -> Recovery:
     one = start.selection
     wanted = SnapshotSelectionCriteria(one.max_sequence_nr, one.max_timestamp, one.min_sequence_nr, one.min_timestamp)
     return Recovery(wanted, start.to_sequence_nr, start.replay_max)
 
 
-def _told(message: object) -> str:
+def told(message: object) -> str:
     match message:
         case SaveSnapshotSuccess(metadata):
             return f"saved {metadata.sequence_nr}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from perdure import Payload
+from perdure.serialization import PersistentFSMSnapshot, StateChangeEvent
 
 from .operation import quoted
 
@@ -15,6 +16,10 @@ SERIALIZER_ID = 4
 
 NAMES = "names"
 """The manifest of a snapshot: the names of all events that the actor has handled."""
+
+
+STATE, MACHINE = "state", "machine"
+"""The manifests of a change of state, and of the snapshot of a machine."""
 
 
 def is_unfit(name: str) -> bool:
@@ -51,14 +56,41 @@ def shown_snapshot(number: int, names: Sequence[str]) -> str:
     return f"snapshot {number} [{' '.join(map(quoted, names))}]"
 
 
+def state_payload(state: str, timeout_ms: int | None) -> Payload:
+    return Payload(SERIALIZER_ID, STATE, json.dumps([state, timeout_ms, []]).encode())
+
+
+def machine_of(state: str, timeout_ms: int | None, names: Sequence[str]) -> Payload:
+    return Payload(SERIALIZER_ID, MACHINE, json.dumps([state, timeout_ms, list(names)]).encode())
+
+
+def state_of(payload: Payload) -> tuple[str, int | None, list[str]]:
+    """State, timeout and data in a change of state, which says nothing of data, or a snapshot of a machine."""
+    state, timeout_ms, names = json.loads(payload.data)
+    return state, timeout_ms, names
+
+
 class Names:
     """Their serialization."""
 
     def to_payload(self, value: object) -> Payload:
-        return event_of(value) if isinstance(value, str) else snapshot_of(cast("list[str]", value))
+        match value:
+            case str():
+                return event_of(value)
+            case StateChangeEvent(state, timeout_ms):
+                return state_payload(state, timeout_ms)
+            case PersistentFSMSnapshot(state, data, timeout_ms):
+                return machine_of(state, timeout_ms, names_of(data))
+            case _:
+                return snapshot_of(cast("list[str]", value))
 
     def from_payload(self, payload: Payload) -> object:
-        return names_of(payload) if payload.manifest == "names" else name_of(payload)
+        if payload.manifest == STATE:
+            return StateChangeEvent(*state_of(payload)[:2])
+        if payload.manifest == MACHINE:
+            state, timeout_ms, names = state_of(payload)
+            return PersistentFSMSnapshot(state, snapshot_of(names), timeout_ms)
+        return names_of(payload) if payload.manifest == NAMES else name_of(payload)
 
 
 class Adapter:

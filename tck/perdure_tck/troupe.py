@@ -32,6 +32,7 @@ from .leaping import LeapingLoop
 from .operation import quoted
 from .outcomes import Notes
 from .part import Said, part_of
+from .part_machine import machine_of
 from .program import Step
 from .wings import Wings
 
@@ -111,7 +112,7 @@ class Player:
         if self.house is not house:
             self.house = house
             house.wings[self.persistence_id] = Wings(storage, self._troubles)
-        part = part_of(runtime, start)
+        part: Any = machine_of(runtime) if start.machine else part_of(runtime, start)
         self._ref = house.spawn(lambda: part(self), self.note)
         self._in_background(self._until_stopped(house.system, self._ref))
 

@@ -88,6 +88,7 @@ COUNTED = [
     ("timed_out", "start p\nwait\nnext write p waits\ntell p persist a\nwait", 1),
     ("sent", "start p delivers\ntell p persist send_a\nwait", 2),
     ("failed_starts", 'start ""\nstart p', 1),
+    ("transitions", "start p machine\ntell p goto active, stay; goto active; stay", 2),
     ("waited_for_permits", f"{PERMITS}start q permits 1\nstart r permits 2\nrelease p", 1),
     ("admitted", f"{PERMITS}start q permits 1\nstart r permits 1\nrelease p", 2),
     ("recovered", f"{PERMITS}start q permits 1\nrelease p", 2),
