@@ -14,6 +14,7 @@ from . import (
     actors_machines,
     actors_permits,
     actors_persisting,
+    actors_queues,
     actors_recovering,
     actors_snapshots,
     contents,
@@ -56,6 +57,7 @@ ANIMALS: tuple[Animal, ...] = (
     *actors_delivering.family.animals,
     *actors_permits.family.animals,
     *actors_machines.family.animals,
+    *actors_queues.family.animals,
     *races_of_feeds.family.animals,
 )
 """Every animal, by family."""

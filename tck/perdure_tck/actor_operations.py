@@ -24,6 +24,9 @@ Deed = Literal[
     "note",
     "goto",
     "stay",
+    "store sent",
+    "store confirmed",
+    "load state",
     "raise",
     "stop",
     "pass",
@@ -89,9 +92,19 @@ class Act(msgspec.Struct, frozen=True):
         """What a step of a machine applies."""
         return self.names[1:] if self.deed == "goto" else self.names
 
+    @property
+    def qualifier(self) -> str:
+        """Under which a message is confirmed: `store sent 1 a under q`, `store confirmed 1 under q`."""
+        at = 1 if self.deed == "store sent" else 0
+        return self.names[at] if len(self.names) > at else ""
+
     def __str__(self) -> str:
         if self.deed in ("goto", "stay"):
             return self._shown_step()
+        if self.deed in ("store sent", "store confirmed"):
+            message = f" {quoted(self.names[0])}" if self.deed == "store sent" else ""
+            under = f" under {quoted(self.qualifier)}" if self.qualifier else ""
+            return f"{self.deed} {self.number}{message}{under}"
         text = " ".join([self.deed, *map(quoted, self.names)])
         if self.deed in ("delete", "delete snapshots"):
             text += f" ..{shown_number(self.number)}"
@@ -148,7 +161,8 @@ class StartActor(Operation, frozen=True):
     Nothing happens if it lives already. The directive is what its supervisor does when it fails. It may have room for
     no more than `capacity` commands that wait, handlers that are coroutines, or deliver events named `send...` at least
     once, until an event `confirm_1` confirms the delivery 1. All that name the same number of `permits` live in one
-    system, in which so many may recover at a time. A `machine` is a PersistentFSM in one of `MACHINE_STATES`.
+    system, in which so many may recover at a time. A `machine` is a PersistentFSM in one of `MACHINE_STATES`,
+    a `queue` an EventSourcedProducerQueue.
     """
 
     kind = "start"
@@ -165,6 +179,7 @@ class StartActor(Operation, frozen=True):
     delivers: bool = False
     permits: int | None = None
     machine: bool = False
+    queue: bool = False
     reactions: tuple[Reaction, ...] = ()
 
     def __str__(self) -> str:
@@ -181,6 +196,7 @@ class StartActor(Operation, frozen=True):
         parts += ["coroutines"] if self.coroutines else []
         parts += ["delivers"] if self.delivers else []
         parts += ["machine"] if self.machine else []
+        parts += ["queue"] if self.queue else []
         parts += [f"permits {self.permits}"] if self.permits is not None else []
         return " ".join([*parts, *map(str, self.reactions)])
 

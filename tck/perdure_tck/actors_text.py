@@ -35,7 +35,7 @@ from .operation import BARE_WORD
 
 NUMBER_ENDS = r"\s*(\)|,|;|->|$)"
 NAME_FOLLOWS = rf"(?!then{END})(?:{BARE_WORD}|{STRING})"
-DEEDS = (*PERSISTING, *NAMED, *BARE, "delete", "goto", "stay")
+DEEDS = (*PERSISTING, *NAMED, *BARE, "delete", "goto", "stay", "store", "load")
 
 
 def _start(cursor: Cursor) -> StartActor:
@@ -62,16 +62,18 @@ def _start(cursor: Cursor) -> StartActor:
             said["overflow"] = cursor.one_of(OVERFLOWS)
         elif cursor.accept("permits" + END):
             said["permits"] = cursor.number(1)
-        elif cursor.peek(f"(coroutines|delivers|machine){END}"):
-            said[cursor.one_of(("coroutines", "delivers", "machine"))] = True
+        elif cursor.peek(f"(coroutines|delivers|machine|queue){END}"):
+            said[cursor.one_of(("coroutines", "delivers", "machine", "queue"))] = True
         elif cursor.accept("on" + END):
             reactions.append(Reaction(cursor.string("an event, snapshot or completed"), _handler(cursor)))
         else:
             said["directive"] = cursor.one_of(DIRECTIVES)
     start = StartActor(persistence_id, **said, reactions=tuple(reactions))  # type: ignore[arg-type]  # by name
     unsuited = [word for word in ("capacity", "coroutines", "delivers", "permits") if said.get(word)]
-    if start.machine and (unsuited or reactions):
-        raise ScenarioError(cursor.place, "a machine with no more than its recovery and directive", str(start))
+    if (start.machine or start.queue) and (unsuited or reactions or start.machine is start.queue):
+        raise ScenarioError(
+            cursor.place, "a machine or a queue with no more than its recovery and directive", str(start)
+        )
     if start.is_endless:
         raise ScenarioError(cursor.place, "'stop' or 'resume' beside 'on completed (raise)'", "a start without end")
     return start
@@ -108,6 +110,11 @@ def _act(cursor: Cursor) -> Act:
         return Act("save snapshot")
     if deed in ("goto", "stay"):
         return _step(cursor, deed)
+    if deed == "store":
+        return _stored(cursor)
+    if deed == "load":
+        cursor.one_of(("state",))
+        return Act("load state")
     if deed == "delete":
         return _deletion(cursor)
     if deed in NAMED:
@@ -134,6 +141,15 @@ def _step(cursor: Cursor, deed: str) -> Act:
     number = cursor.number(1) if cursor.accept("for" + END) else 0
     then = cursor.string("a name") if cursor.accept("then" + END) else ""
     return Act(deed, tuple(names), number, (), then)  # type: ignore[arg-type]  # one of two
+
+
+def _stored(cursor: Cursor) -> Act:
+    deed = f"store {cursor.one_of(('sent', 'confirmed'))}"
+    number = cursor.number()
+    names = [cursor.string("a message")] if deed == "store sent" else []
+    if cursor.accept("under" + END):
+        names.append(cursor.string("a qualifier"))
+    return Act(deed, tuple(names), number)  # type: ignore[arg-type]  # one of two
 
 
 def _deletion(cursor: Cursor) -> Act:
@@ -178,7 +194,7 @@ NAME = rf"(?:{BARE_WORD}|{STRING})"
 STATES = "|".join(MACHINE_STATES)
 NOTE = re.compile(
     rf"({NAME}: )?(replayed( {NAME} \d+)+|(rejected |failed |sent )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed"
-    rf"|(timeout in )?({STATES})|({STATES}) to ({STATES})|(in )?{NAME} \[[^\]]*\]"
+    rf"|next \d+ confirmed \d+ \[[^\]]*\]|(timeout in )?({STATES})|({STATES}) to ({STATES})|(in )?{NAME} \[[^\]]*\]"
     rf"|stopped|refused|recovery failed( at {NAME})?|(saved|save failed|deleted|delete failed|snapshot deleted"
     rf"|snapshot delete failed|snapshots deleted|snapshots delete failed) \d+|{NAME})$"
 )

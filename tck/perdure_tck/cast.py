@@ -66,6 +66,15 @@ class Machine(msgspec.Struct):
     rejected: bool = False
 
 
+class Queue(msgspec.Struct):
+    """What a producer queue remembers: `unconfirmed` has number, message and qualifier of each. Replaced whole."""
+
+    current: int = 1
+    highest: int = 0
+    confirmed: dict[str, int] = {}
+    unconfirmed: list[tuple[int, str, str]] = []
+
+
 class Actor(msgspec.Struct):
     """One actor. `number` is the last that it has given to an event, `last` that of the last event it has handled."""
 
@@ -101,6 +110,7 @@ class Actor(msgspec.Struct):
     deliveries: dict[int, str] = {}
     delivery_id: int = 0
     machine: Machine = msgspec.field(default_factory=Machine)
+    queue: Queue = msgspec.field(default_factory=Queue)
 
     troubles: list[Disturb] = []
     criteria: SnapshotSelectionCriteria | None = None
@@ -133,7 +143,7 @@ class Actor(msgspec.Struct):
         one = copy.copy(self)
         for name in _MUTABLE:
             setattr(one, name, getattr(self, name).copy())
-        one.machine = copy.copy(self.machine)
+        one.machine, one.queue = copy.copy(self.machine), copy.copy(self.queue)
         one.lanes = [Lane(list(lane.calls), lane.parked) for lane in self.lanes]
         one.calls = [copy.copy(call) for call in self.calls]
         return one
@@ -146,7 +156,7 @@ class Actor(msgspec.Struct):
         self.names = []
         self.overflowed = self.held = False
         self.deliveries, self.delivery_id = {}, 0
-        self.machine = Machine()
+        self.machine, self.queue = Machine(), Queue()
 
 
 _MUTABLE = (

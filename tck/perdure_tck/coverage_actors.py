@@ -36,6 +36,8 @@ ACTOR_COUNTS = (
     "waited_for_permits",
     "admitted",
     "transitions",
+    "acknowledged",
+    "queue_states",
 )
 """Of programs with actors. `disturbed` are calls that failed, were lost, rejected or kept; `crashes_in_persist` those
 while something that was persisted had no answer; `admitted` are recoveries that ended after waiting for a permit."""
@@ -55,6 +57,8 @@ _KINDS = (
     (r"(saved|deleted|snapshots? deleted) \d+$", "answered_requests"),
     (r"(save|delete|snapshots? delete) failed \d+$", "failed_requests"),
     (r"refused$", "refused_persists"),
+    (r"stored \d+$", "acknowledged"),
+    (r"next \d+ confirmed ", "queue_states"),
     (r"\w+ to \w+$", "transitions"),
     (r".* \d+$", "handled"),
     (r".*", "noted"),

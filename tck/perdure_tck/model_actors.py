@@ -19,6 +19,7 @@ from .cast import Actor
 from .model_fsm import MachinePlay
 from .model_part import Play, Stores, crash
 from .model_permits import housemates, next_to_recover
+from .model_queue import QueuePlay
 from .operation import quoted
 from .outcomes import Notes
 from .state import State, Transition
@@ -45,7 +46,8 @@ def _played(
     known = state.actors.get(name)
     actor = known.copied() if known else Actor(name, StartActor(name))
     start = operation if isinstance(operation, StartActor) and actor.phase == "absent" else actor.start
-    play = (MachinePlay if start.machine else Play)(actor, state, claims, stores)
+    kind = MachinePlay if start.machine else QueuePlay if start.queue else Play
+    play = kind(actor, state, claims, stores)
     if operation is not None:
         play.begin(operation, number)
     play.settle()

@@ -41,6 +41,7 @@ from .operation import quoted
 from .outcomes import REPLAYED, Answers
 from .state import State, Transition
 from .stored_names import (
+    QUEUE,
     STATE,
     event_of,
     is_unfit,
@@ -578,7 +579,7 @@ class Play:
         self._recovered()
 
     def _recover_event(self, event: PersistentRepr) -> None:
-        if event.payload.manifest == STATE:
+        if event.payload.manifest in (STATE, QUEUE):
             return
         name = name_of(event.payload)
         for _ in range(times_read(name)):

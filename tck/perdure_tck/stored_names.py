@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from perdure import Payload
-from perdure.serialization import PersistentFSMSnapshot, StateChangeEvent
+from perdure.serialization import Confirmed, MessageSent, PersistentFSMSnapshot, StateChangeEvent
 
 from .operation import quoted
 
@@ -18,8 +18,8 @@ NAMES = "names"
 """The manifest of a snapshot: the names of all events that the actor has handled."""
 
 
-STATE, MACHINE = "state", "machine"
-"""The manifests of a change of state, and of the snapshot of a machine."""
+STATE, MACHINE, QUEUE = "state", "machine", "queue"
+"""The manifests of a change of state, of the snapshot of a machine, and of what a producer queue stores."""
 
 
 def is_unfit(name: str) -> bool:
@@ -70,6 +70,16 @@ def state_of(payload: Payload) -> tuple[str, int | None, list[str]]:
     return state, timeout_ms, names
 
 
+def queue_payload(number: int, message: str, qualifier: str) -> Payload:
+    """A message that was sent, or without one a confirmation."""
+    return Payload(SERIALIZER_ID, QUEUE, json.dumps([number, message, qualifier]).encode())
+
+
+def read_queue_payload(payload: Payload) -> tuple[int, str, str]:
+    number, message, qualifier = json.loads(payload.data)
+    return number, message, qualifier
+
+
 class Names:
     """Their serialization."""
 
@@ -79,6 +89,10 @@ class Names:
                 return event_of(value)
             case StateChangeEvent(state, timeout_ms):
                 return state_payload(state, timeout_ms)
+            case MessageSent(number, message, _, qualifier):
+                return queue_payload(number, name_of(cast("Payload", message)), qualifier)
+            case Confirmed(number, qualifier):
+                return queue_payload(number, "", qualifier)
             case PersistentFSMSnapshot(state, data, timeout_ms):
                 return machine_of(state, timeout_ms, names_of(data))
             case _:
@@ -87,6 +101,10 @@ class Names:
     def from_payload(self, payload: Payload) -> object:
         if payload.manifest == STATE:
             return StateChangeEvent(*state_of(payload)[:2])
+        if payload.manifest == QUEUE:
+            number, message, qualifier = read_queue_payload(payload)
+            sent = MessageSent(number, event_of(message), qualifier=qualifier)
+            return sent if message else Confirmed(number, qualifier)
         if payload.manifest == MACHINE:
             state, timeout_ms, names = state_of(payload)
             return PersistentFSMSnapshot(state, snapshot_of(names), timeout_ms)

@@ -33,6 +33,7 @@ from .operation import quoted
 from .outcomes import Notes
 from .part import Said, part_of
 from .part_machine import machine_of
+from .part_queue import answer_of, queue_of
 from .program import Step
 from .wings import Wings
 
@@ -50,7 +51,7 @@ class _Teller(ActorRef):
         self._player = player
 
     def tell(self, message: object, sender: ActorRef | None = None) -> None:
-        self._player.answered(str(message))
+        self._player.answered(answer_of(message))
 
 
 class Player:
@@ -112,7 +113,7 @@ class Player:
         if self.house is not house:
             self.house = house
             house.wings[self.persistence_id] = Wings(storage, self._troubles)
-        part: Any = machine_of(runtime) if start.machine else part_of(runtime, start)
+        part = _part(runtime, start)
         self._ref = house.spawn(lambda: part(self), self.note)
         self._in_background(self._until_stopped(house.system, self._ref))
 
@@ -155,6 +156,12 @@ class Player:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _part(runtime: ActorRuntime, start: StartActor) -> Any:
+    if start.machine:
+        return machine_of(runtime)
+    return queue_of(runtime) if start.queue else part_of(runtime, start)
 
 
 class Troupe:

@@ -89,6 +89,8 @@ COUNTED = [
     ("sent", "start p delivers\ntell p persist send_a\nwait", 2),
     ("failed_starts", 'start ""\nstart p', 1),
     ("transitions", "start p machine\ntell p goto active, stay; goto active; stay", 2),
+    ("acknowledged", "start p queue\ntell p store sent 1 a; store sent 1 a; store sent 3 c; load state", 2),
+    ("queue_states", "start p queue\ntell p store sent 1 a; load state", 1),
     ("waited_for_permits", f"{PERMITS}start q permits 1\nstart r permits 2\nrelease p", 1),
     ("admitted", f"{PERMITS}start q permits 1\nstart r permits 1\nrelease p", 2),
     ("recovered", f"{PERMITS}start q permits 1\nrelease p", 2),
