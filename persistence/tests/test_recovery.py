@@ -531,6 +531,24 @@ async def test_only_so_many_actors_recover_at_a_time(world) -> None:  # F-29, A-
 
 
 @virtual_time
+async def test_a_recovery_that_failed_gives_back_its_permit(world) -> None:  # F-26, F-27, F-29, A-29
+    class Unhandy(Kept):
+        def receive_recover(self, message: object) -> object:
+            raise ValueError("no event is good enough")
+
+    await fill(world, ["a"])
+    async with world.system(settings=PersistenceSettings(concurrent_recoveries_max=1)) as system:
+        for point in ("highest", "replayed"):
+            world.faults.on(point, fail(OSError("no answer")), times=1)
+            system.spawn(Kept)
+            await settle()
+        system.spawn(Unhandy)
+        asking = asyncio.create_task(system.spawn(Kept).ask("get", timeout_s=1))
+        await advance(2)
+        assert await asking == (["a"], 1)
+
+
+@virtual_time
 async def test_an_actor_that_stops_gives_back_its_permit_or_its_place_in_the_queue(world) -> None:  # F-29, A-29
     async with world.system(settings=PersistenceSettings(concurrent_recoveries_max=1)) as system:
         world.faults.on("highest", hold(asyncio.Event()), times=1)

@@ -11,7 +11,10 @@ from __future__ import annotations
 from . import (
     actors_delivering,
     actors_failing,
+    actors_machines,
+    actors_permits,
     actors_persisting,
+    actors_queues,
     actors_recovering,
     actors_snapshots,
     contents,
@@ -52,6 +55,9 @@ ANIMALS: tuple[Animal, ...] = (
     *actors_recovering.family.animals,
     *actors_snapshots.family.animals,
     *actors_delivering.family.animals,
+    *actors_permits.family.animals,
+    *actors_machines.family.animals,
+    *actors_queues.family.animals,
     *races_of_feeds.family.animals,
 )
 """Every animal, by family."""

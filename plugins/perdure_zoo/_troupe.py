@@ -11,7 +11,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from perdure import ActorRuntime, ActorSystem, AtLeastOnceDelivery, PersistentActor
+from perdure import (
+    ActorRuntime,
+    ActorSystem,
+    AtLeastOnceDelivery,
+    EventSourcedProducerQueue,
+    PersistentActor,
+    PersistentFSM,
+)
 from perdure.persistent._recovery import Recoverer
 from perdure.persistent._writer import Writer
 
@@ -28,6 +35,10 @@ def runtime_with(part: type[Any], system: type[ActorSystem]) -> ActorRuntime:
         part = type(part.__name__, (PersistentActor,), {"_recoverer_type": part})
     if issubclass(part, AtLeastOnceDelivery):
         return ActorRuntime(at_least_once=part, system=system)
+    if issubclass(part, PersistentFSM):
+        return ActorRuntime(fsm=part, system=system)
+    if issubclass(part, EventSourcedProducerQueue):
+        return ActorRuntime(producer_queue=part, system=system)
     assert issubclass(part, PersistentActor)
     return ActorRuntime(persistent_actor=part, system=system)
 

@@ -22,6 +22,11 @@ Deed = Literal[
     "defer",
     "defer_async",
     "note",
+    "goto",
+    "stay",
+    "store sent",
+    "store confirmed",
+    "load state",
     "raise",
     "stop",
     "pass",
@@ -38,6 +43,9 @@ PERSISTING = ("persist", "persist_async", "persist_all", "persist_all_async", "p
 
 NAMED = ("defer", "defer_async", "note", "become")
 BARE = ("raise", "stop", "pass", "stash", "unstash", "save snapshot")
+
+MACHINE_STATES = {"idle": None, "active": None, "waiting": 20.0}
+"""The states of a machine, and after how many seconds each has waited long enough; it begins in the first."""
 
 Target = Literal["write", "save", "delete snapshot", "delete snapshots", "delete", "load", "highest", "replay"]
 TARGETS: tuple[Target, ...] = (
@@ -63,8 +71,9 @@ FILTER_MODES: tuple[FilterMode, ...] = ("repair-by-discard-old", "fail", "warn",
 class Act(msgspec.Struct, frozen=True):
     """One thing that an actor does: `persist a`, `persist_all a b (note c) then d`, `raise`, `delete ..3`.
 
-    `names` are its events, or the value of what is deferred or noted. `handler` is what the handler of each event does
-    after it has noted the event, and `then` the note of `on_complete`.
+    `names` are its events, or the value of what is deferred or noted; of a `goto`, the state and then its events.
+    `handler` is what the handler of each event does after it has noted the event, and `then` the note of `on_complete`,
+    or of what comes after a step of a machine. Such a step waits for so many seconds (`number`).
     """
 
     deed: Deed
@@ -73,7 +82,29 @@ class Act(msgspec.Struct, frozen=True):
     handler: tuple[Act, ...] = ()
     then: str = ""
 
+    @property
+    def target(self) -> str:
+        """The state to which a step goes, if it goes to one."""
+        return self.names[0] if self.deed == "goto" else ""
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """What a step of a machine applies."""
+        return self.names[1:] if self.deed == "goto" else self.names
+
+    @property
+    def qualifier(self) -> str:
+        """Under which a message is confirmed: `store sent 1 a under q`, `store confirmed 1 under q`."""
+        at = 1 if self.deed == "store sent" else 0
+        return self.names[at] if len(self.names) > at else ""
+
     def __str__(self) -> str:
+        if self.deed in ("goto", "stay"):
+            return self._shown_step()
+        if self.deed in ("store sent", "store confirmed"):
+            message = f" {quoted(self.names[0])}" if self.deed == "store sent" else ""
+            under = f" under {quoted(self.qualifier)}" if self.qualifier else ""
+            return f"{self.deed} {self.number}{message}{under}"
         text = " ".join([self.deed, *map(quoted, self.names)])
         if self.deed in ("delete", "delete snapshots"):
             text += f" ..{shown_number(self.number)}"
@@ -81,6 +112,12 @@ class Act(msgspec.Struct, frozen=True):
             text += f" {shown_number(self.number)}"
         if self.handler:
             text += f" ({shown_acts(self.handler)})"
+        return text + (f" then {quoted(self.then)}" if self.then else "")
+
+    def _shown_step(self) -> str:
+        text = f"{self.deed} {self.target}".rstrip()
+        text += f" applying {' '.join(map(quoted, self.events))}" if self.events else ""
+        text += f" for {shown_number(self.number)}" if self.number else ""
         return text + (f" then {quoted(self.then)}" if self.then else "")
 
 
@@ -123,7 +160,9 @@ class StartActor(Operation, frozen=True):
 
     Nothing happens if it lives already. The directive is what its supervisor does when it fails. It may have room for
     no more than `capacity` commands that wait, handlers that are coroutines, or deliver events named `send...` at least
-    once, until an event `confirm_1` confirms the delivery 1.
+    once, until an event `confirm_1` confirms the delivery 1. All that name the same number of `permits` live in one
+    system, in which so many may recover at a time. A `machine` is a PersistentFSM in one of `MACHINE_STATES`,
+    a `queue` an EventSourcedProducerQueue.
     """
 
     kind = "start"
@@ -138,6 +177,9 @@ class StartActor(Operation, frozen=True):
     overflow: Overflow = "fails"
     coroutines: bool = False
     delivers: bool = False
+    permits: int | None = None
+    machine: bool = False
+    queue: bool = False
     reactions: tuple[Reaction, ...] = ()
 
     def __str__(self) -> str:
@@ -153,7 +195,22 @@ class StartActor(Operation, frozen=True):
         parts += [f"capacity {self.capacity} {self.overflow}"] if self.capacity is not None else []
         parts += ["coroutines"] if self.coroutines else []
         parts += ["delivers"] if self.delivers else []
+        parts += ["machine"] if self.machine else []
+        parts += ["queue"] if self.queue else []
+        parts += [f"permits {self.permits}"] if self.permits is not None else []
         return " ".join([*parts, *map(str, self.reactions)])
+
+    @property
+    def system(self) -> tuple[int | None, FilterMode]:
+        """What the systems of two actors have in common if they are one; without permits, they never are."""
+        return self.permits, self.replay_filter
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it raises at the end of each recovery, and recovers again."""
+        return self.directive == "restart" and any(
+            act.deed == "raise" for act in _with_handlers(self.reaction("completed"))
+        )
 
     def reaction(self, to: str) -> tuple[Act, ...]:
         return next((one.acts for one in self.reactions if one.to == to), ())

@@ -11,6 +11,7 @@ from .actor_operations import (
     BARE,
     DIRECTIVES,
     FILTER_MODES,
+    MACHINE_STATES,
     NAMED,
     NOTHING,
     OVERFLOWS,
@@ -34,7 +35,7 @@ from .operation import BARE_WORD
 
 NUMBER_ENDS = r"\s*(\)|,|;|->|$)"
 NAME_FOLLOWS = rf"(?!then{END})(?:{BARE_WORD}|{STRING})"
-DEEDS = (*PERSISTING, *NAMED, *BARE, "delete")
+DEEDS = (*PERSISTING, *NAMED, *BARE, "delete", "goto", "stay", "store", "load")
 
 
 def _start(cursor: Cursor) -> StartActor:
@@ -59,13 +60,23 @@ def _start(cursor: Cursor) -> StartActor:
         elif cursor.accept("capacity" + END):
             said["capacity"] = cursor.number(1)
             said["overflow"] = cursor.one_of(OVERFLOWS)
-        elif cursor.peek(f"(coroutines|delivers){END}"):
-            said[cursor.one_of(("coroutines", "delivers"))] = True
+        elif cursor.accept("permits" + END):
+            said["permits"] = cursor.number(1)
+        elif cursor.peek(f"(coroutines|delivers|machine|queue){END}"):
+            said[cursor.one_of(("coroutines", "delivers", "machine", "queue"))] = True
         elif cursor.accept("on" + END):
             reactions.append(Reaction(cursor.string("an event, snapshot or completed"), _handler(cursor)))
         else:
             said["directive"] = cursor.one_of(DIRECTIVES)
-    return StartActor(persistence_id, **said, reactions=tuple(reactions))  # type: ignore[arg-type]  # by name
+    start = StartActor(persistence_id, **said, reactions=tuple(reactions))  # type: ignore[arg-type]  # by name
+    unsuited = [word for word in ("capacity", "coroutines", "delivers", "permits") if said.get(word)]
+    if (start.machine or start.queue) and (unsuited or reactions or start.machine is start.queue):
+        raise ScenarioError(
+            cursor.place, "a machine or a queue with no more than its recovery and directive", str(start)
+        )
+    if start.is_endless:
+        raise ScenarioError(cursor.place, "'stop' or 'resume' beside 'on completed (raise)'", "a start without end")
+    return start
 
 
 def _selection(cursor: Cursor) -> Selection:
@@ -97,6 +108,13 @@ def _act(cursor: Cursor) -> Act:
     if deed == "save":
         cursor.one_of(("snapshot",))
         return Act("save snapshot")
+    if deed in ("goto", "stay"):
+        return _step(cursor, deed)
+    if deed == "store":
+        return _stored(cursor)
+    if deed == "load":
+        cursor.one_of(("state",))
+        return Act("load state")
     if deed == "delete":
         return _deletion(cursor)
     if deed in NAMED:
@@ -112,6 +130,26 @@ def _act(cursor: Cursor) -> Act:
     handler = _handler(cursor) if cursor.peek(r"\(") else ()
     then = cursor.string("a name") if several and cursor.accept("then" + END) else ""
     return Act(deed, tuple(names), 0, handler, then)  # type: ignore[arg-type]  # one of the persisting ones
+
+
+def _step(cursor: Cursor, deed: str) -> Act:
+    names = [cursor.one_of(tuple(MACHINE_STATES))] if deed == "goto" else []
+    if cursor.accept("applying" + END):
+        names.append(cursor.string("the name of an event"))
+        while cursor.peek(NAME_FOLLOWS) and not cursor.peek("for" + END):
+            names.append(cursor.string("the name of an event"))
+    number = cursor.number(1) if cursor.accept("for" + END) else 0
+    then = cursor.string("a name") if cursor.accept("then" + END) else ""
+    return Act(deed, tuple(names), number, (), then)  # type: ignore[arg-type]  # one of two
+
+
+def _stored(cursor: Cursor) -> Act:
+    deed = f"store {cursor.one_of(('sent', 'confirmed'))}"
+    number = cursor.number()
+    names = [cursor.string("a message")] if deed == "store sent" else []
+    if cursor.accept("under" + END):
+        names.append(cursor.string("a qualifier"))
+    return Act(deed, tuple(names), number)  # type: ignore[arg-type]  # one of two
 
 
 def _deletion(cursor: Cursor) -> Act:
@@ -153,10 +191,12 @@ ACTOR_READERS: dict[str, Callable[[Cursor], AnyActorOperation]] = {
 }
 
 NAME = rf"(?:{BARE_WORD}|{STRING})"
+STATES = "|".join(MACHINE_STATES)
 NOTE = re.compile(
-    rf"(replayed( {NAME} \d+)+|(rejected |failed |sent )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed|stopped|refused"
-    rf"|recovery failed( at {NAME})?|(saved|save failed|deleted|delete failed|snapshot deleted|snapshot delete failed"
-    rf"|snapshots deleted|snapshots delete failed) \d+|{NAME})$"
+    rf"({NAME}: )?(replayed( {NAME} \d+)+|(rejected |failed |sent )?{NAME} \d+|snapshot \d+ \[[^\]]*\]|completed"
+    rf"|next \d+ confirmed \d+ \[[^\]]*\]|(timeout in )?({STATES})|({STATES}) to ({STATES})|(in )?{NAME} \[[^\]]*\]"
+    rf"|stopped|refused|recovery failed( at {NAME})?|(saved|save failed|deleted|delete failed|snapshot deleted"
+    rf"|snapshot delete failed|snapshots deleted|snapshots delete failed) \d+|{NAME})$"
 )
 
 

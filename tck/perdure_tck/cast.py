@@ -6,11 +6,11 @@ import copy
 from typing import Literal
 
 import msgspec
-from perdure import AtomicWrite, SnapshotSelectionCriteria
+from perdure import AtomicWrite, Payload, SnapshotSelectionCriteria
 
 from .actor_operations import Act, Disturb, StartActor, Target
 
-Phase = Literal["absent", "quiet", "load", "highest", "replay", "alive"]
+Phase = Literal["absent", "queued", "quiet", "load", "highest", "replay", "alive"]
 Answer = Literal["stored", "rejected", "failed"]
 
 
@@ -32,6 +32,8 @@ class Pending(msgspec.Struct, frozen=True):
     group: int
     command: Command
     answer: Answer = "stored"
+    payload: Payload | None = None
+    """What is stored, if it is not the name: a change of state."""
 
 
 class Lane(msgspec.Struct):
@@ -48,8 +50,29 @@ class StoreCall(msgspec.Struct):
     number: int
     names: tuple[str, ...] = ()
     timestamp: int = 0
+    payload: Payload | None = None
     deaf: bool = False
     parked: bool = False
+
+
+class Machine(msgspec.Struct):
+    """Where a state machine stands: `timer_s` is how long it waits, `stored_ms` what a snapshot would say of that."""
+
+    state: str = "idle"
+    timeout_ms: int | None = None
+    stored_ms: int | None = None
+    timer_s: float | None = None
+    step: Act | None = None
+    rejected: bool = False
+
+
+class Queue(msgspec.Struct):
+    """What a producer queue remembers: `unconfirmed` has number, message and qualifier of each. Replaced whole."""
+
+    current: int = 1
+    highest: int = 0
+    confirmed: dict[str, int] = {}
+    unconfirmed: list[tuple[int, str, str]] = []
 
 
 class Actor(msgspec.Struct):
@@ -58,6 +81,12 @@ class Actor(msgspec.Struct):
     persistence_id: str
     start: StartActor
     phase: Phase = "absent"
+    housed: bool = False
+    """Whether it was started in a system that is still there."""
+
+    turn: int = 0
+    """Whoever waits for a permit to recover with a lower one comes first."""
+
     incarnations: int = 0
     number: int = 0
     last: int = 0
@@ -80,6 +109,8 @@ class Actor(msgspec.Struct):
     overflowed: bool = False
     deliveries: dict[int, str] = {}
     delivery_id: int = 0
+    machine: Machine = msgspec.field(default_factory=Machine)
+    queue: Queue = msgspec.field(default_factory=Queue)
 
     troubles: list[Disturb] = []
     criteria: SnapshotSelectionCriteria | None = None
@@ -101,11 +132,18 @@ class Actor(msgspec.Struct):
     def unanswered(self) -> bool:
         return bool(self.urgent or self.gathered or self.under_way)
 
+    @property
+    def is_parked(self) -> bool:
+        """Whether a call of it is kept, so that it may take too long."""
+        lanes, calls = any(one.parked for one in self.lanes), any(one.parked for one in self.calls)
+        return self.write_parked or self.recovery_parked or lanes or calls
+
     def copied(self) -> Actor:
         """The same, so that nothing of it changes with the copy. `copy.deepcopy` takes twenty times as long."""
         one = copy.copy(self)
         for name in _MUTABLE:
             setattr(one, name, getattr(self, name).copy())
+        one.machine, one.queue = copy.copy(self.machine), copy.copy(self.queue)
         one.lanes = [Lane(list(lane.calls), lane.parked) for lane in self.lanes]
         one.calls = [copy.copy(call) for call in self.calls]
         return one
@@ -118,6 +156,7 @@ class Actor(msgspec.Struct):
         self.names = []
         self.overflowed = self.held = False
         self.deliveries, self.delivery_id = {}, 0
+        self.machine, self.queue = Machine(), Queue()
 
 
 _MUTABLE = (

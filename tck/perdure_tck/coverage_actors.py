@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from .actor_operations import AnyActorOperation, Crash, Release, StartActor, Tell, Wait
+from .actors_text import NAME
 from .cast import Actor
 from .outcomes import Notes
 
@@ -32,9 +33,17 @@ ACTOR_COUNTS = (
     "timed_out",
     "sent",
     "failed_starts",
+    "waited_for_permits",
+    "admitted",
+    "transitions",
+    "acknowledged",
+    "queue_states",
 )
 """Of programs with actors. `disturbed` are calls that failed, were lost, rejected or kept; `crashes_in_persist` those
-while something that was persisted had no answer."""
+while something that was persisted had no answer; `admitted` are recoveries that ended after waiting for a permit."""
+
+_OF_ANOTHER = re.compile(rf"^{NAME}: ")
+_ADMITTED = re.compile(rf"{NAME}: (completed|recovery failed)")
 
 _KINDS = (
     (r"replayed ", "replayed"),
@@ -48,6 +57,9 @@ _KINDS = (
     (r"(saved|deleted|snapshots? deleted) \d+$", "answered_requests"),
     (r"(save|delete|snapshots? delete) failed \d+$", "failed_requests"),
     (r"refused$", "refused_persists"),
+    (r"stored \d+$", "acknowledged"),
+    (r"next \d+ confirmed ", "queue_states"),
+    (r"\w+ to \w+$", "transitions"),
     (r".* \d+$", "handled"),
     (r".*", "noted"),
 )
@@ -56,7 +68,8 @@ _KINDS = (
 def count_notes(
     operation: AnyActorOperation, before: Actor | None, after: Actor | None, outcome: Notes
 ) -> Mapping[str, int]:
-    found = Counter(next(name for pattern, name in _KINDS if re.match(pattern, note)) for note in outcome.told)
+    plain = [_OF_ANOTHER.sub("", note, count=1) for note in outcome.told]
+    found = Counter(next(name for pattern, name in _KINDS if re.match(pattern, note)) for note in plain)
     if isinstance(operation, Tell):
         found["commands"] = len(operation.commands) if before is not None and before.phase != "absent" else 0
     if not isinstance(operation, StartActor):
@@ -69,7 +82,13 @@ def count_notes(
     found["timed_out"] = isinstance(operation, Wait) and bool(outcome.told)
     found["failed_starts"] = isinstance(operation, StartActor) and not operation.persistence_id
     found["disturbed"] = max(len(before.troubles) - len(after.troubles), 0) if before and after else 0
+    found["waited_for_permits"] = _waits(after) and not _waits(before)
+    found["admitted"] = sum(bool(_ADMITTED.match(note)) for note in outcome.told)
     return found
+
+
+def _waits(actor: Actor | None) -> bool:
+    return actor is not None and actor.phase == "queued"
 
 
 def _incarnations(actor: Actor | None) -> int:

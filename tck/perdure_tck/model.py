@@ -23,6 +23,7 @@ from perdure import (
 )
 
 from . import model_actors, model_queries
+from .model_part import Stores
 from .operations import (
     AnyOperation,
     Bounds,
@@ -284,5 +285,5 @@ def _without_snapshots(state: State, persistence_id: str, criteria: SnapshotSele
     return _delete_snapshots(state, DeleteSnapshots(persistence_id, bounds), claims).state
 
 
-_STORES = model_actors.Stores(_write, _deleted, _without_snapshots, _saved)
+_STORES = Stores(_write, _deleted, _without_snapshots, _saved)
 """What actors do to a journal and a snapshot store means the same as when a program does it."""

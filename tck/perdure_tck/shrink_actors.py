@@ -19,7 +19,7 @@ def smaller_operations(operation: AnyActorOperation) -> Iterator[AnyActorOperati
                     fewer = (*commands[:at], acts, *commands[at + 1 :])
                     yield msgspec.structs.replace(operation, commands=fewer)
         case StartActor():
-            yield from _less_said(operation)
+            yield from (smaller for smaller in _less_said(operation) if not smaller.is_endless)
         case Disturb(number=number) if number:
             yield msgspec.structs.replace(operation, number=0)
         case _:

@@ -12,6 +12,7 @@ from perdure_tck.scenario_text import parse
 
 FEED = "write p each 1..3 tags=a, q 1\n"
 ACTOR = "start p\ntell p persist a, persist b\ncrash p\n"
+PERMITS = "next load p waits\nstart p permits 1\n"
 COUNTED = [
     ("writes", "write p 1..3\nwrite p 4, q 1", 3),
     ("rejections", 'write p 1 manifest="\\ud800", 1, 2 tags="\\ud800"', 2),
@@ -87,6 +88,12 @@ COUNTED = [
     ("timed_out", "start p\nwait\nnext write p waits\ntell p persist a\nwait", 1),
     ("sent", "start p delivers\ntell p persist send_a\nwait", 2),
     ("failed_starts", 'start ""\nstart p', 1),
+    ("transitions", "start p machine\ntell p goto active, stay; goto active; stay", 2),
+    ("acknowledged", "start p queue\ntell p store sent 1 a; store sent 1 a; store sent 3 c; load state", 2),
+    ("queue_states", "start p queue\ntell p store sent 1 a; load state", 1),
+    ("waited_for_permits", f"{PERMITS}start q permits 1\nstart r permits 2\nrelease p", 1),
+    ("admitted", f"{PERMITS}start q permits 1\nstart r permits 1\nrelease p", 2),
+    ("recovered", f"{PERMITS}start q permits 1\nrelease p", 2),
 ]
 
 
