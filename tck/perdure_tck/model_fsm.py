@@ -26,6 +26,7 @@ class MachinePlay(Play):
 
     def _receive(self, command: Command) -> None:
         self._command = command
+        self.actor.machine.step = None  # of a command that raised
         if command is TIMEOUT:
             acts: tuple[Act, ...] = (Act("goto", ("idle",)), AT_THE_END)
             self._perform_all(acts, f"timeout in {self.actor.machine.state}")
@@ -47,7 +48,6 @@ class MachinePlay(Play):
     def _decide(self, step: Act) -> None:
         """Events and the change of state are one AtomicWrite; it is entered when they are stored."""
         actor = self.actor
-        actor.machine.step = None
         changes = step.deed == "goto" or bool(step.number)
         if not step.events and not changes:
             self._enter(step)

@@ -201,3 +201,10 @@ def test_what_an_actor_left_behind_is_unheard_after_a_crash() -> None:
     (finding,) = judged(perdure_memory.backend, [program])
     assert finding.coverage["crashes"] == 1
     assert finding.coverage["recovered"] == 2
+
+
+def test_a_step_of_a_machine_that_raised_is_not_taken_later() -> None:
+    text = "rules A-37\nstart p machine resume\ntell p goto active, raise; note n\n"
+    (finding,) = judged(perdure_memory.backend, [parse(text, "resumed")])
+    assert finding.witnesses == ()
+    assert finding.coverage["noted"] == 2  # where it begins, and n
