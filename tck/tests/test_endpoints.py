@@ -76,6 +76,16 @@ def test_each_location_on_a_server_has_a_namespace_of_its_own(monkeypatch: pytes
     assert all(location.namespace.endswith("-perdure") for location in seen)
 
 
+def test_the_url_of_a_server_is_not_shown_for_it_may_hold_a_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(NAME, "sql://me:secret@there")
+    done = CliRunner().invoke(perdure, ["run", "memory", "J-43", "--out", str(tmp_path / "run.jsonl")])
+    assert done.exit_code == 0
+    assert done.stderr == "server: given by PERDURE_MEMORY_URL\n"
+    assert "secret" not in done.output + (tmp_path / "run.jsonl").read_text(encoding="utf-8")
+
+
 def test_a_run_without_a_server_says_so_and_is_not_green(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(endpoints, "_offered", lambda _: absent)
     done = CliRunner().invoke(perdure, ["run", "memory", "J-43", "--out", str(tmp_path / "run.jsonl")])

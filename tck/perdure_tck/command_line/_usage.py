@@ -61,8 +61,8 @@ def server_of(backend: Backend) -> Iterator[None]:
     try:
         with served(backend) as server:
             if server is not None:
-                stated = " · ".join(f"{name} {value}" for name, value in server.settings.items())
-                click.echo(f"server: {server.version} at {server.endpoint}{f' · {stated}' if stated else ''}", err=True)
+                stated = [f"{name} {value}" for name, value in server.settings.items()]
+                click.echo(f"server: {' · '.join([server.version, *stated])}", err=True)  # a URL may hold a password
             yield
     except NoServer as error:
         click.echo(f"NOT RUN  no server for {backend.name}: {error}", err=True)
