@@ -18,6 +18,7 @@ from perdure import Backend, Claims
 from . import actor_generation
 from .conformance import Conformance, Waiver
 from .document import FORMAT, Awaiting, BackendFacts, Diagnosis, Fault, Footer, Header, RuleResult, Run, Witness
+from .endpoints import endpoint_of
 from .examiner import Examiner, Finding, readable
 from .history import Recorder
 from .judge import FULL_CLAIMS, disagreement, unmet_claim
@@ -29,7 +30,7 @@ from .program import Program
 from .rules import EDITION, Rule, all_rules, claimed
 from .stage import KitFault
 from .sweep import Ask, Swept, installed_sweeping, narrowed
-from .swept import struck_in, word_of_sweeps
+from .swept import not_struck, struck_in, word_of_sweeps
 from .verdict import EXIT_KIT_FAULT, Word, exit_code
 from .zoo import BrokenZoo, diagnoses, installed_animals
 
@@ -43,6 +44,8 @@ ACTORS_SHARE = 26
 """For every so many of them, one more with actors: each takes as long as ten others."""
 
 SEED = 2026
+
+SERVER_NOT_STRUCK = "only processes and directories of a backend are struck, and this one keeps all on a server"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +204,9 @@ def _gather_swept(
     if request.rules:
         chosen = [rule for rule in all_rules().values() if _asked(rule, request)]
         asked = [narrowed(program, chosen) for program in asked]
+    if endpoint_of(backend):
+        evidence.swept.update({program.name: not_struck(program, SERVER_NOT_STRUCK) for program in asked})
+        return
     sweeping = installed_sweeping() if asked else None  # to load it takes as long as many programs
     if sweeping is None:
         return

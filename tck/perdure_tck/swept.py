@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from perdure import Claims
 
 from .document import FaultCoverage, Pace
+from .program import Program
 from .rules import Rule
 from .sweep import STRUCK_BY, Measure, Swept, summed
 from .verdict import Word
@@ -65,6 +66,11 @@ def _measured(rule: Rule, claims: Claims, found: Sequence[Swept]) -> str:
     if measure.broken:
         return f"{stated}, and a probe confirmed that: {measure.told()}"
     return f"{stated}, yet {measure.told()}: you may claim it"
+
+
+def not_struck(program: Program, why: str) -> Swept:
+    """A program that nothing could strike."""
+    return Swept(program=program.name, not_run={hazard.kind: why for hazard in program.hazards})
 
 
 def struck_in(found: Iterable[Swept]) -> FaultCoverage | None:

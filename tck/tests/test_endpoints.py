@@ -86,6 +86,19 @@ def test_the_url_of_a_server_is_not_shown_for_it_may_hold_a_password(
     assert "secret" not in done.output + (tmp_path / "run.jsonl").read_text(encoding="utf-8")
 
 
+def test_a_backend_on_a_server_is_not_struck_and_the_run_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(NAME, "mine:2")
+    conformance = tmp_path / "conformance.toml"
+    conformance.write_text("[claims]\nkill_durable = true\n", encoding="utf-8")
+    words = ["run", "memory", "D-01", "--conformance", str(conformance), "--out", str(tmp_path / "run.jsonl")]
+    done = CliRunner().invoke(perdure, words)
+    assert done.exit_code == EXIT_UNPROVEN
+    assert "1 NOT RUN" in done.stdout
+    assert "this one keeps all on a server" in " ".join(done.stdout.split())
+
+
 def test_a_run_without_a_server_says_so_and_is_not_green(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(endpoints, "_offered", lambda _: absent)
     done = CliRunner().invoke(perdure, ["run", "memory", "J-43", "--out", str(tmp_path / "run.jsonl")])
