@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from perdure_scenarios.recording import refusal
 from perdure_scenarios.recording._machine import this_machine
@@ -152,7 +153,9 @@ def open_to_all(path: str) -> bool:
 
 
 def interpreter() -> str:
-    """A Python like this one that another user may run, or ""."""
+    """A Python like this one that another user may run with what is installed here, or ""."""
+    if not open_to_all(msgspec.__file__):
+        return ""
     found = (sys.executable, f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}")
     return next((one for one in found if open_to_all(one)), "")
 

@@ -41,7 +41,7 @@ class Postgres:
         self._initdb, self._postgres = _program("initdb"), _program("postgres")
 
     def __enter__(self) -> Postgres:
-        self.process = ServerProcess("pg", self._above)
+        self.process = ServerProcess("pg", self._postgres, self._above)
         try:
             self._init()
             self.start()

@@ -26,17 +26,24 @@ READY_S = 30.0
 
 END_S = 10.0
 NOBODY = 65534
+UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 PR_SET_PDEATHSIG = 1
 
 
 class ServerProcess:
     """Where a server runs, as whom, and the process if it runs."""
 
-    def __init__(self, name: str, above: Path | None = None) -> None:
-        """`above` is where its directory is made: in memory by default, where there is room."""
+    def __init__(self, name: str, program: Path, above: Path | None = None) -> None:
+        """`program` is what will run; `above` is where its directory is made: in memory by default, if there is room.
+
+        Servers refuse to run as root. For root they run as nobody, or, where nobody may not come to the program, as
+        nobody of a name space of users, in which all files are still root's.
+        """
         # short: the path of a unix socket has at most 107 bytes
         self.directory = Path(tempfile.mkdtemp(prefix=f"perdure-{name}-", dir=above or scratch()))
-        self.account = _account()
+        root = os.name == "posix" and os.geteuid() == 0
+        self.account = NOBODY if root and _open_to_all(program) else None
+        self._prefix = [*UNSHARE] if root and self.account is None else []
         if self.account is not None:
             os.chown(self.directory, self.account, self.account)
         self._log = self.directory / "log"
@@ -54,7 +61,7 @@ class ServerProcess:
     def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         """Run a command to its end, as whom the server runs. Raises `NoServer` with what it said if it fails."""
         done = subprocess.run(
-            command,
+            [*self._prefix, *command],
             cwd=self.directory,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -73,7 +80,7 @@ class ServerProcess:
         assert not self.running, "it runs already"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command,
+                [*self._prefix, *command],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -150,9 +157,9 @@ def binary(name: str, folders: Sequence[Path]) -> Path | None:
     return Path(found) if found else None
 
 
-def _account() -> int | None:
-    """As whom servers run that refuse to run as root: nobody. None: as whoever we are."""
-    return NOBODY if os.name == "posix" and os.geteuid() == 0 else None
+def _open_to_all(program: Path) -> bool:
+    place = program.resolve()
+    return all(one.stat().st_mode & 0o001 for one in (place, *place.parents))
 
 
 def _end_with_parent() -> None:
