@@ -103,7 +103,7 @@ class InterruptedWriteIsDone(Disk):
 
 
 @family.animal(
-    bug="SEEN-100",
+    bug="SEEN-214",
     system=NONE_REPORTED + "a loop that reads until nothing comes any more",
     source=ATC_2020,
     cause="an error of a read is taken for the end of the file",

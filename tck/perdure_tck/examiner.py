@@ -71,8 +71,8 @@ class Examiner:
         open_limit_s: float = 60.0,
         recorder: Recorder | None = None,
     ) -> None:
-        self.backend = backend
         self.claims = claims or backend.claims
+        self.backend = backend = msgspec.structs.replace(backend, claims=self.claims)
         self._limits = Limits(operation_limit_s)
         self._open_limit_s = open_limit_s
         self._recorder = recorder

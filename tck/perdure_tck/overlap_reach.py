@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-import msgspec
 from perdure import Claims
 
 from . import model, model_queries
-from .judge import FULL_CLAIMS
 from .model import State
 from .operations import Take
 from .program import Program, Step
@@ -43,8 +41,7 @@ class _Played:
     """The model's states while a program is played, and what was found on the way."""
 
     def __init__(self, claims: Claims) -> None:
-        kept = claims.deleted_events_in_feeds
-        self._claims = msgspec.structs.replace(FULL_CLAIMS, deleted_events_in_feeds=kept)
+        self._claims = claims
         self._states: dict[str, State] = {}
         self.reach: dict[int, int] = {}
 

@@ -156,7 +156,7 @@ def test_the_table_for_the_docs_has_neither_times_nor_anything_that_acts_as_mark
     assert line == "| --- | --- | --- | --- | --- |"
     assert row == (
         f"| `highest_rewinds` | [BUG-001]({REWINDS.source}) | COUNT(\\*) \\| \\`x\\` "
-        "| J-16 **J-42** **J-43** **J-44** J-45 J-46 J-66 J-77 J-85 | 3 steps |"
+        "| A-16 J-16 **J-42** **J-43** **J-44** J-45 J-46 J-66 J-77 J-85 | 3 steps |"
     )
 
 
@@ -173,7 +173,7 @@ def test_in_a_checkout_the_page_and_the_signatures_are_written(install: Install,
     assert "| `highest_rewinds` |" in text
     assert all(f"[{bug.id}]" in text for bug in CATALOGUE if bug.awaits or bug.not_ours)
     written = (checkout / "plugins" / "perdure_zoo" / "signatures.toml").read_text()
-    assert written.endswith('\nhighest_rewinds = "J-16 J-42 J-43 J-44 J-45 J-46 J-66 J-77 J-85"\n')
+    assert written.endswith('\nhighest_rewinds = "A-16 J-16 J-42 J-43 J-44 J-45 J-46 J-66 J-77 J-85"\n')
     assert zoo("--write").exit_code == 0
     assert (checkout / "docs" / "zoo.md").read_text(encoding="utf-8") == text
 
