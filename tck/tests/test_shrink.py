@@ -214,7 +214,8 @@ def test_a_witness_is_small(judged: tuple[Backend, Run]) -> None:
     _, run = judged
     for result in run.rules:
         if result.witnesses:
-            assert len(result.witnesses[0].steps) <= 5
+            # an actor has to be started, told something, crashed and started again before a replay is seen
+            assert len(result.witnesses[0].steps) <= (8 if result.id.startswith("A-") else 5)
 
 
 def test_the_rule_that_names_the_cause_is_among_the_violated() -> None:

@@ -109,7 +109,10 @@ def test_the_witness_against_an_animal_can_be_read_back(animal: Animal) -> None:
         witness = result.witnesses[0]
         program = parse(witness.text, "witness")
         assert program.rules == witness.rules
-        assert [str(step.operation) for step in program.steps] == [step.operation for step in witness.steps]
+        operations = [str(step.operation) for step in program.steps]
+        shown = [step.operation for step in witness.steps]
+        # beside others a step may be needed that was not reached any more; a history ends where it deviates
+        assert shown == (operations[: len(shown)] if program.overlaps else operations)
 
 
 def test_names_and_bugs_are_told_apart_and_every_animal_tells_its_story() -> None:
