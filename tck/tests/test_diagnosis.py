@@ -168,7 +168,7 @@ def test_a_bug_is_told_in_its_first_block_and_referred_to_in_the_others() -> Non
     lines = [line for line in lines_of_terminal(run) if line.startswith("  same shape as")]
     full = "  same shape as  highest_rewinds: SELECT MAX(sequence_nr) over the rows that are left (10 of 10 rules)"
     assert lines[0] == full
-    assert {*lines[1:]} == {"  same shape as  J-16 above"}
+    assert {*lines[1:]} == {"  same shape as  A-16 above"}
 
 
 def test_two_bugs_are_told_in_the_blocks_of_their_rules() -> None:
