@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+import msgspec
 from perdure import Claims
 
 from . import model, model_queries
+from .judge import FULL_CLAIMS
 from .model import State
 from .operations import Take
 from .program import Program, Step
@@ -41,7 +43,9 @@ class _Played:
     """The model's states while a program is played, and what was found on the way."""
 
     def __init__(self, claims: Claims) -> None:
-        self._claims = claims
+        """Limits are as claimed, since they decide what is rejected; every ability is taken for granted."""
+        able = {name: True for name, value in msgspec.structs.asdict(FULL_CLAIMS).items() if value is True}
+        self._claims = msgspec.structs.replace(claims, **able)
         self._states: dict[str, State] = {}
         self.reach: dict[int, int] = {}
 
