@@ -35,15 +35,11 @@ def postgres_backend(
         await database.open()
         try:
             async with Watch(database, location.refresh_interval_s) as watch, Writer(database, watch.wrote) as writer:
-                snapshots = PostgresSnapshotStore(database, location.clock)
-                try:
-                    yield Storage(
-                        PostgresJournal(database, writer, location.clock, location.page_size),
-                        snapshots,
-                        PostgresQueries(database, watch, location.page_size),
-                    )
-                finally:
-                    snapshots.closed = True
+                yield Storage(
+                    PostgresJournal(database, writer, location.clock, location.page_size),
+                    PostgresSnapshotStore(database, writer, location.clock),
+                    PostgresQueries(database, watch, location.page_size),
+                )
         finally:
             await database.close()
 

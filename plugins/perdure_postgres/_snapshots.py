@@ -11,6 +11,7 @@ from perdure.errors import StorageClosed, WriteFailed
 from ._connection import Database, provably_nothing
 from ._rows import SNAPSHOT, snapshot_of
 from ._text import stored
+from ._writer import Writer
 
 _MATCHING = "persistence_id = $1 AND sequence_nr BETWEEN $2 AND $3 AND timestamp BETWEEN $4 AND $5"
 
@@ -18,11 +19,12 @@ _MATCHING = "persistence_id = $1 AND sequence_nr BETWEEN $2 AND $3 AND timestamp
 class PostgresSnapshotStore:
     """See `perdure.SnapshotStore`."""
 
-    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+    def __init__(self, database: Database, writer: Writer, clock: Callable[[], int]) -> None:
+        """`writer` is only asked whether the storage is still open."""
         self._database = database
+        self._writer = writer
         self._clock = clock
         self._table = f"{database.schema}.snapshot"
-        self.closed = False
 
     async def load(self, persistence_id: str, criteria: SnapshotSelectionCriteria) -> SelectedSnapshot | None:
         check_persistence_id(persistence_id)
@@ -33,7 +35,7 @@ class PostgresSnapshotStore:
         return None if row is None else snapshot_of(row)
 
     async def save(self, metadata: SnapshotMetadata, snapshot: Payload) -> None:
-        if self.closed:
+        if self._writer.closed:
             raise WriteFailed("the storage is closed; open its location again")
         insert = (
             f"INSERT INTO {self._table} ({SNAPSHOT}) VALUES ($1, $2, $3, $4, $5, $6) "
@@ -74,7 +76,7 @@ class PostgresSnapshotStore:
             await connection.execute(f"DELETE FROM {self._table} WHERE {_MATCHING}", *_bounds(persistence_id, criteria))
 
     def _refuse_closed(self, operation: str) -> None:
-        if self.closed:
+        if self._writer.closed:
             raise StorageClosed(operation)
 
 
